@@ -1,0 +1,73 @@
+#include "base64.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { SPACE = 64, PAD = 65, BAD = 66 };
+
+static unsigned digit_value(unsigned char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26U;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52U;
+	if (c == '+')
+		return 62;
+	if (c == '/')
+		return 63;
+	if (c == '=')
+		return PAD;
+	if (c == '\n' || c == '\r' || c == ' ' || c == '\t')
+		return SPACE;
+	return BAD;
+}
+
+static void fill_table(uint8_t table[256])
+{
+	for (unsigned c = 0; c < 256; c++)
+		table[c] = (uint8_t) digit_value((unsigned char) c);
+}
+
+int base64_decode(char *text, size_t length, size_t *ret_length, struct err *err)
+{
+	static uint8_t table[256];
+	static bool filled;
+	size_t written = 0;
+	uint32_t group = 0;
+	unsigned digits = 0, pads = 0;
+
+	if (!filled) {
+		fill_table(table);
+		filled = true;
+	}
+	for (size_t i = 0; i < length; i++) {
+		unsigned value = table[(unsigned char) text[i]];
+
+		if (value == SPACE)
+			continue;
+		if (value == BAD || (value != PAD && pads > 0) || (value == PAD && (digits < 2 || digits + pads >= 4)))
+			return err_set(err, -EINVAL, "illegal base64 data at input byte %zu", i);
+		if (value == PAD) {
+			pads++;
+			continue;
+		}
+		group = group << 6 | value;
+		if (++digits == 4) {
+			text[written++] = (char) (group >> 16);
+			text[written++] = (char) (group >> 8);
+			text[written++] = (char) group;
+			digits = 0;
+			group = 0;
+		}
+	}
+	if (digits + pads != 0 && digits + pads != 4)
+		return err_set(err, -EINVAL, "illegal base64 data at input byte %zu", length);
+	if (digits >= 2)
+		text[written++] = (char) (group >> (digits == 2 ? 4 : 10));
+	if (digits == 3)
+		text[written++] = (char) (group >> 2);
+	*ret_length = written;
+	return 0;
+}

@@ -1,0 +1,9 @@
+/* Base64 as /init carries it: RFC 4648 alphabet, line ends (and other white space) allowed anywhere,
+ * padding required and nothing after it. */
+#pragma once
+
+#include "../common/err.h"
+
+/* Decodes in place; the result is never longer than the text. Returns 0, or -EINVAL naming the offset of
+ * the first bad character (text is then partly overwritten). */
+int base64_decode(char *text, size_t length, size_t *ret_length, struct err *err) UTIL_MUST_CHECK;

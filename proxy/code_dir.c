@@ -1,0 +1,219 @@
+#include "code_dir.h"
+
+#include "limits.h"
+#include "spawn.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+extern char **environ;
+
+/* A run of the unpacker. */
+struct unpacking {
+	struct loop *loop;
+	struct child_watch child;
+	int message_fd; /* what it says on its stdout */
+	void (*on_done)(void *context, const char *problem);
+	void *context;
+};
+
+struct code_dir {
+	char *path;
+	struct unpacking unpacking;
+};
+
+/* --- removing ---------------------------------------------------------------------------------------- */
+
+static void closedirp(DIR **directory)
+{
+	if (*directory != NULL)
+		(void) closedir(*directory);
+}
+
+static void remove_tree_at(int parent_fd, const char *name);
+
+static void remove_entries(int directory_fd)
+{
+	__attribute__((cleanup(closedirp))) DIR *directory = fdopendir(directory_fd);
+
+	if (directory == NULL) {
+		fd_close(directory_fd);
+		return;
+	}
+	for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			remove_tree_at(dirfd(directory), entry->d_name);
+	}
+}
+
+static void remove_tree_at(int parent_fd, const char *name)
+{
+	int fd;
+
+	if (unlinkat(parent_fd, name, 0) == 0 || (errno != EISDIR && errno != EPERM && errno != EACCES))
+		return;
+	fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 && errno == EACCES && fchmodat(parent_fd, name, 0700, 0) == 0)
+		fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0) {
+		(void) fchmod(fd, 0700);
+		remove_entries(fd);
+	}
+	(void) unlinkat(parent_fd, name, AT_REMOVEDIR);
+}
+
+void code_dir_free(struct code_dir *dir)
+{
+	if (dir == NULL)
+		return;
+	if (dir->unpacking.child.pid > 0) {
+		loop_child_unwatch(dir->unpacking.loop, &dir->unpacking.child);
+		(void) kill(dir->unpacking.child.pid, SIGKILL);
+		(void) waitpid(dir->unpacking.child.pid, NULL, 0);
+	}
+	fd_close(dir->unpacking.message_fd);
+	if (dir->path != NULL)
+		remove_tree_at(AT_FDCWD, dir->path);
+	free(dir->path);
+	free(dir);
+}
+
+static void code_dir_freep(struct code_dir **dir)
+{
+	code_dir_free(*dir);
+}
+
+/* --- making and filling ------------------------------------------------------------------------------ */
+
+int code_dir_new(struct code_dir **ret_dir, const char *parent, struct err *err)
+{
+	__attribute__((cleanup(code_dir_freep))) struct code_dir *dir = calloc(1, sizeof(*dir));
+	cleanup_free char *path = NULL;
+	const char *absolute;
+
+	if (dir == NULL || asprintf(&path, "%s/pyaction-XXXXXX", parent) < 0)
+		return err_errno(err, -ENOMEM, "cannot make a directory for the code");
+	dir->unpacking.message_fd = -1;
+	if (mkdtemp(path) == NULL)
+		return err_errno(err, -errno, "cannot make a directory for the code in '%s' (--work-dir, PYACTION_WORK_DIR)",
+			parent);
+	dir->path = steal_ptr(&path);
+
+	/* The runner changes into it, and sees the name that the system has for it. */
+	absolute = realpath(dir->path, NULL);
+	if (absolute == NULL)
+		return err_errno(err, -errno, "cannot use the directory '%s'", dir->path);
+	free(dir->path);
+	dir->path = (char *) absolute;
+	*ret_dir = steal_ptr(&dir);
+	return 0;
+}
+
+const char *code_dir_path(const struct code_dir *dir)
+{
+	return dir->path;
+}
+
+static int write_all(int fd, const char *data, size_t length)
+{
+	while (length > 0) {
+		ssize_t count = write(fd, data, length);
+
+		if (count < 0 && errno == EINTR)
+			continue;
+		if (count < 0)
+			return -errno;
+		data += count;
+		length -= (size_t) count;
+	}
+	return 0;
+}
+
+int code_dir_write(struct code_dir *dir, const char *name, const char *data, size_t length, struct err *err)
+{
+	cleanup_free char *path = NULL;
+	cleanup_fd int fd = -1;
+	int r;
+
+	if (asprintf(&path, "%s/%s", dir->path, name) < 0)
+		return err_errno(err, -ENOMEM, "cannot write the code");
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return err_errno(err, -errno, "cannot write '%s'", path);
+	r = write_all(fd, data, length);
+	if (r < 0)
+		return err_errno(err, r, "cannot write '%s'", path);
+	return 0;
+}
+
+/* --- unpacking --------------------------------------------------------------------------------------- */
+
+static void on_unpacker_end(void *context, int wait_status)
+{
+	struct code_dir *dir = context;
+	struct unpacking *unpacking = &dir->unpacking;
+	char message[ERR_TEXT_MAX];
+	ssize_t count = read(unpacking->message_fd, message, sizeof(message) - 1);
+
+	message[count > 0 ? count : 0] = '\0';
+	message[strcspn(message, "\n")] = '\0';
+	if (message[0] == '\0' && wait_status != 0)
+		(void) snprintf(message, sizeof(message), "the unpacker ended with %s %d",
+			WIFEXITED(wait_status) ? "exit status" : "signal",
+			WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : WTERMSIG(wait_status));
+	fd_closep(&unpacking->message_fd);
+	unpacking->on_done(unpacking->context, wait_status == 0 ? NULL : message);
+}
+
+/* The archive as a file that the unpacker can map: anonymous memory with a descriptor. */
+static int make_archive_fd(const char *archive, size_t length, int *ret_fd, struct err *err)
+{
+	cleanup_fd int fd = memfd_create("archive", MFD_CLOEXEC);
+	int r;
+
+	if (fd < 0)
+		return err_errno(err, -errno, "cannot hand the archive to the unpacker");
+	r = write_all(fd, archive, length);
+	if (r < 0)
+		return err_errno(err, r, "cannot hand the archive to the unpacker");
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+int code_dir_unpack(struct code_dir *dir, struct loop *loop, const char *unpacker, const char *archive, size_t length,
+	void (*on_done)(void *context, const char *problem), void *context, struct err *err)
+{
+	const char *const argv[] = { unpacker, dir->path, NULL };
+	cleanup_fd int archive_fd = -1;
+	cleanup_fd int message_write = -1;
+	int pipe_fds[2], r;
+
+	r = make_archive_fd(archive, length, &archive_fd, err);
+	if (r < 0)
+		return r;
+	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+		return err_errno(err, -errno, "cannot make a pipe for the unpacker");
+	dir->unpacking.message_fd = pipe_fds[0];
+	message_write = pipe_fds[1];
+
+	const int fds[] = { archive_fd, message_write, message_write };
+	const struct spawn spawn = {
+		.argv = argv, .environment = (const char *const *) environ, .fds = fds, .fd_count = ARRAY_SIZE(fds)
+	};
+	r = spawn_process(&spawn, loop, &dir->unpacking.child.pid, err);
+	if (r < 0)
+		return r;
+	dir->unpacking.loop = loop;
+	dir->unpacking.on_done = on_done;
+	dir->unpacking.context = context;
+	dir->unpacking.child.on_end = on_unpacker_end;
+	dir->unpacking.child.context = dir;
+	loop_child_watch(loop, &dir->unpacking.child);
+	return 0;
+}

@@ -1,0 +1,435 @@
+#include "http.h"
+
+#include "json.h"
+#include "limits.h"
+#include "mhd_compat.h"
+
+#include <netdb.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+struct http_server {
+	struct loop *loop;
+	struct MHD_Daemon *daemon;
+	struct watch mhd_events;
+	struct http_callbacks callbacks;
+	size_t max_body;
+	size_t pending; /* requests that have been handed to the owner and are not completed */
+	bool listening;
+};
+
+enum request_state {
+	REQUEST_READING,   /* header block or body are arriving */
+	REQUEST_HANDED,    /* on_request is running, inside MHD's callback */
+	REQUEST_SUSPENDED, /* waits for its answer */
+	REQUEST_ANSWERED,  /* status and answer are set; MHD calls back to have them queued */
+};
+
+struct http_request {
+	struct http_server *server;
+	struct MHD_Connection *connection;
+	const char *method;
+	char *path;
+	enum request_state state;
+	bool handed;
+	char *body;
+	size_t body_length;
+	size_t body_capacity;
+	size_t discarded; /* bytes of a body over the limit */
+	const char *header_name;
+	const char *header_value;
+	enum http_status status;
+	struct http_body answer;
+};
+
+/* --- the request's side ------------------------------------------------------------------------------ */
+
+const char *http_method(const struct http_request *request)
+{
+	return request->method;
+}
+
+const char *http_path(const struct http_request *request)
+{
+	return request->path;
+}
+
+const char *http_header(const struct http_request *request, const char *name)
+{
+	return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
+char *http_request_body(struct http_request *request, size_t *ret_length)
+{
+	*ret_length = request->body_length;
+	return request->body;
+}
+
+char *http_steal_body(struct http_request *request, size_t *ret_length)
+{
+	*ret_length = request->body_length;
+	request->body_length = 0;
+	request->body_capacity = 0;
+	return steal_ptr(&request->body);
+}
+
+void http_set_header(struct http_request *request, const char *name, const char *value)
+{
+	request->header_name = name;
+	request->header_value = value;
+}
+
+void http_answer(struct http_request *request, enum http_status status, struct http_body body)
+{
+	bool suspended = request->state == REQUEST_SUSPENDED;
+
+	request->status = status;
+	request->answer = body;
+	request->state = REQUEST_ANSWERED;
+	/* MHD takes a response only inside its access handler: it is resumed and calls that again. */
+	if (suspended)
+		MHD_resume_connection(request->connection);
+}
+
+void http_answer_error(struct http_request *request, enum http_status status, const char *format, ...)
+{
+	struct http_body body = { 0 };
+	char text[ERR_TEXT_MAX + 256];
+	va_list args;
+
+	va_start(args, format);
+	(void) vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	body.data = json_error_document(text, &body.length);
+	http_answer(request, body.data == NULL ? HTTP_INTERNAL_SERVER_ERROR : status, body);
+}
+
+static void request_free(struct http_request *request)
+{
+	if (request->handed)
+		request->server->pending--;
+	free(request->path);
+	free(request->body);
+	free(request->answer.data);
+	free(request);
+}
+
+static struct http_request *request_new(struct http_server *server, struct MHD_Connection *connection,
+	const char *path, const char *method)
+{
+	struct http_request *request = calloc(1, sizeof(*request));
+
+	if (request == NULL)
+		return NULL;
+	request->server = server;
+	request->connection = connection;
+	request->method = method;
+	request->path = strdup(path);
+	if (request->path == NULL) {
+		request_free(request);
+		return NULL;
+	}
+	return request;
+}
+
+/* --- reading a body ---------------------------------------------------------------------------------- */
+
+/* Makes room for length more bytes and two to spare: a NUL, and the newline a runner wants. */
+static int body_reserve(struct http_request *request, size_t length)
+{
+	size_t needed = request->body_length + length + 2;
+	size_t capacity = request->body_capacity;
+	char *grown;
+
+	if (needed <= capacity)
+		return 0;
+	if (capacity > 0)
+		needed = needed > 2 * capacity ? needed : 2 * capacity;
+	grown = realloc(request->body, needed);
+	if (grown == NULL)
+		return -ENOMEM;
+	request->body = grown;
+	request->body_capacity = needed;
+	return 0;
+}
+
+static int body_append(struct http_request *request, const char *data, size_t length)
+{
+	if (request->discarded > 0 || length > request->server->max_body - request->body_length) {
+		/* MHD takes no answer in the middle of a body: the rest is read and dropped. */
+		free(request->body);
+		request->body = NULL;
+		request->body_capacity = 0;
+		request->body_length = 0;
+		request->discarded += length;
+		return request->discarded / LIMIT_DISCARD_FACTOR > request->server->max_body ? -EFBIG : 0;
+	}
+	if (body_reserve(request, length) < 0)
+		return -ENOMEM;
+	memcpy(request->body + request->body_length, data, length);
+	request->body_length += length;
+	request->body[request->body_length] = '\0';
+	return 0;
+}
+
+static void answer_too_large(struct http_request *request)
+{
+	http_answer_error(request, HTTP_CONTENT_TOO_LARGE,
+		"The request body is larger than %zu bytes (--max-body, PYACTION_MAX_BODY).",
+		request->server->max_body);
+}
+
+/* Looks at the declared length: too long is refused unread, else the buffer gets its final size at once.
+ * A wrong promise costs address space only: untouched pages are not backed by memory. */
+static void headers_arrived(struct http_request *request)
+{
+	const char *declared = http_header(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
+	unsigned long long length = 0;
+
+	if (declared != NULL)
+		length = strtoull(declared, NULL, 10);
+	if (length > request->server->max_body) {
+		answer_too_large(request);
+		return;
+	}
+	request->server->callbacks.on_headers(request->server->callbacks.context, request);
+	if (request->state == REQUEST_READING && body_reserve(request, (size_t) length) < 0)
+		http_answer_error(request, HTTP_INTERNAL_SERVER_ERROR, "Out of memory for a body of %llu bytes.", length);
+	else if (request->body != NULL)
+		request->body[0] = '\0';
+}
+
+/* --- libmicrohttpd's side ---------------------------------------------------------------------------- */
+
+static void free_answer(void *data)
+{
+	free(data);
+}
+
+static struct MHD_Response *make_response(struct http_request *request)
+{
+	struct http_body *answer = &request->answer;
+	struct MHD_Response *response;
+
+	if (answer->data == NULL)
+		return MHD_create_response_from_buffer(0, (void *) "", MHD_RESPMEM_PERSISTENT);
+	response = MHD_create_response_from_buffer_with_free_callback(answer->length, answer->data, free_answer);
+	if (response != NULL)
+		answer->data = NULL;
+	return response;
+}
+
+static enum MHD_Result queue_answer(struct http_request *request)
+{
+	struct MHD_Response *response = make_response(request);
+	enum MHD_Result result;
+
+	if (response == NULL)
+		return MHD_NO;
+	(void) MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+	if (request->header_name != NULL)
+		(void) MHD_add_response_header(response, request->header_name, request->header_value);
+	result = MHD_queue_response(request->connection, request->status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+static enum MHD_Result request_complete(struct http_request *request)
+{
+	struct http_server *server = request->server;
+
+	if (request->discarded > 0) {
+		answer_too_large(request);
+	} else {
+		request->state = REQUEST_HANDED;
+		request->handed = true;
+		server->pending++;
+		server->callbacks.on_request(server->callbacks.context, request);
+	}
+	if (request->state == REQUEST_ANSWERED)
+		return queue_answer(request);
+
+	request->state = REQUEST_SUSPENDED;
+	MHD_suspend_connection(request->connection);
+	return MHD_YES;
+}
+
+/* Called first with the header block, then for each piece of the body, then once more at its end, and
+ * again after a resume. */
+static enum MHD_Result on_mhd_request(void *context, struct MHD_Connection *connection, const char *url,
+	const char *method, const char *version UTIL_UNUSED, const char *upload, size_t *upload_size, void **slot)
+{
+	struct http_request *request = *slot;
+
+	if (request == NULL) {
+		request = request_new(context, connection, url, method);
+		if (request == NULL)
+			return MHD_NO;
+		*slot = request;
+		headers_arrived(request);
+		return request->state == REQUEST_ANSWERED ? queue_answer(request) : MHD_YES;
+	}
+	if (*upload_size > 0) {
+		int r = request->state == REQUEST_READING ? body_append(request, upload, *upload_size) : 0;
+
+		*upload_size = 0;
+		return r < 0 ? MHD_NO : MHD_YES;
+	}
+	if (request->state == REQUEST_READING)
+		return request_complete(request);
+	if (request->state == REQUEST_ANSWERED)
+		return queue_answer(request);
+	return MHD_YES;
+}
+
+static void on_mhd_completed(void *context UTIL_UNUSED, struct MHD_Connection *connection UTIL_UNUSED, void **slot,
+	enum MHD_RequestTerminationCode reason UTIL_UNUSED)
+{
+	struct http_request *request = *slot;
+
+	*slot = NULL;
+	if (request != NULL)
+		request_free(request);
+}
+
+/* MHD's default would print to the function's stderr before it aborts. */
+static void on_mhd_panic(void *context UTIL_UNUSED, const char *file UTIL_UNUSED, unsigned line UTIL_UNUSED,
+	const char *reason UTIL_UNUSED)
+{
+	abort();
+}
+
+/* MHD's inner epoll set is edge-triggered: MHD_run() must be called in every turn of the loop, and no wait
+ * may be longer than MHD_get_timeout() allows, or data stays in a socket unseen. */
+static int pump(void *context)
+{
+	struct http_server *server = context;
+	MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
+
+	(void) MHD_run(server->daemon);
+	if (MHD_get_timeout(server->daemon, &timeout_ms) != MHD_YES)
+		return -1;
+	return timeout_ms > 60000 ? 60000 : (int) timeout_ms;
+}
+
+/* The work is done by pump() before the next wait; this only ends the present one. */
+static void on_mhd_events(void *context UTIL_UNUSED, uint32_t events UTIL_UNUSED)
+{
+}
+
+static void freeaddrinfop(struct addrinfo **addresses)
+{
+	if (*addresses != NULL)
+		freeaddrinfo(*addresses);
+}
+
+static int open_listener(const char *host, const char *port, int *ret_fd, struct err *err)
+{
+	const struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
+	__attribute__((cleanup(freeaddrinfop))) struct addrinfo *addresses = NULL;
+	const int on = 1;
+	cleanup_fd int fd = -1;
+	int r;
+
+	r = getaddrinfo(host != NULL && host[0] != '\0' ? host : "0.0.0.0", port, &hints, &addresses);
+	if (r != 0)
+		return err_set(err, -EINVAL, "cannot use host '%s' (--host, PYACTION_HOST): %s", host, gai_strerror(r));
+
+	fd = socket(addresses->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return err_errno(err, -errno, "cannot open a socket");
+	(void) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (bind(fd, addresses->ai_addr, addresses->ai_addrlen) < 0 || listen(fd, SOMAXCONN) < 0)
+		return err_errno(err, -errno, "cannot listen on port %s (--port, PYACTION_PORT) of %s", port,
+			host != NULL && host[0] != '\0' ? host : "all interfaces");
+
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+static void http_freep(struct http_server **server)
+{
+	http_free(*server);
+}
+
+static unsigned connection_limit(void)
+{
+	enum { OTHER_DESCRIPTORS = 64, AT_LEAST = 16 };
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur < OTHER_DESCRIPTORS + AT_LEAST)
+		return AT_LEAST;
+	return files.rlim_cur > 65536 ? 65536 : (unsigned) files.rlim_cur - OTHER_DESCRIPTORS;
+}
+
+int http_start(struct http_server **ret_server, struct loop *loop, const struct http_config *config,
+	const struct http_callbacks *callbacks, struct err *err)
+{
+	__attribute__((cleanup(http_freep))) struct http_server *server = calloc(1, sizeof(*server));
+	const union MHD_DaemonInfo *info;
+	int listen_fd, r;
+
+	if (server == NULL)
+		return err_errno(err, -ENOMEM, "cannot make the HTTP server");
+	server->loop = loop;
+	server->callbacks = *callbacks;
+	server->max_body = config->max_body;
+	r = open_listener(config->host, config->port, &listen_fd, err);
+	if (r < 0)
+		return r;
+
+	MHD_set_panic_func(on_mhd_panic, NULL);
+	server->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0,
+		NULL, NULL, on_mhd_request, server, MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_COMPAT_SIGPIPE_OPTION,
+		MHD_OPTION_NOTIFY_COMPLETED, on_mhd_completed, server, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		LIMIT_CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT, connection_limit(), MHD_OPTION_END);
+	if (server->daemon == NULL) {
+		fd_close(listen_fd);
+		return err_set(err, -EIO, "cannot start the HTTP server");
+	}
+	server->listening = true;
+
+	info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	if (info == NULL)
+		return err_set(err, -EIO, "the HTTP server has no epoll descriptor");
+	server->mhd_events.fd = info->epoll_fd;
+	server->mhd_events.on_ready = on_mhd_events;
+	r = loop_watch(loop, &server->mhd_events, EPOLLIN, err);
+	if (r < 0)
+		return r;
+	loop_set_before_wait(loop, pump, server);
+
+	*ret_server = steal_ptr(&server);
+	return 0;
+}
+
+void http_stop_listening(struct http_server *server)
+{
+	if (!server->listening)
+		return;
+	server->listening = false;
+	fd_close((int) MHD_quiesce_daemon(server->daemon));
+}
+
+bool http_is_idle(const struct http_server *server)
+{
+	return server->pending == 0;
+}
+
+void http_free(struct http_server *server)
+{
+	if (server == NULL)
+		return;
+	if (server->daemon != NULL) {
+		loop_set_before_wait(server->loop, NULL, NULL);
+		loop_unwatch(server->loop, &server->mhd_events);
+		http_stop_listening(server);
+		MHD_stop_daemon(server->daemon);
+	}
+	free(server);
+}

@@ -1,0 +1,85 @@
+/*
+ * HTTP in and out: the only file that knows libmicrohttpd.
+ *
+ * A server turns connections into struct http_request objects with their whole body, calls the owner once
+ * for each, and sends one answer back, at once or later. While a request waits for its answer its connection
+ * is suspended. Every answer carries Content-Length and is never compressed: the OpenWhisk invoker takes a
+ * chunked, encoded or 204 answer for none.
+ *
+ * A request object belongs to the server and lives from on_request until http_answer() returns; the owner
+ * must answer each exactly once. A client that goes away meanwhile is noticed when the answer is sent.
+ */
+#pragma once
+
+#include "loop.h"
+
+#include <stdbool.h>
+
+struct http_server;
+struct http_request;
+
+struct http_callbacks {
+	/* The header block has arrived, the body has not. May answer at once to refuse the request unread. */
+	void (*on_headers)(void *context, struct http_request *request);
+	/* The whole request has arrived. */
+	void (*on_request)(void *context, struct http_request *request);
+	void *context;
+};
+
+struct http_config {
+	const char *host; /* numeric address or name; NULL or "" for all interfaces */
+	const char *port;
+	size_t max_body; /* bytes; a longer body is answered 413 */
+};
+
+/* An answer's body: bytes that free() releases. */
+struct http_body {
+	char *data;
+	size_t length;
+};
+
+enum http_status {
+	HTTP_OK = 200,
+	HTTP_BAD_REQUEST = 400,
+	HTTP_FORBIDDEN = 403,
+	HTTP_NOT_FOUND = 404,
+	HTTP_METHOD_NOT_ALLOWED = 405,
+	HTTP_CONTENT_TOO_LARGE = 413,
+	HTTP_TOO_MANY_REQUESTS = 429,
+	HTTP_INTERNAL_SERVER_ERROR = 500,
+	HTTP_BAD_GATEWAY = 502,
+	HTTP_SERVICE_UNAVAILABLE = 503,
+};
+
+/* Listens and serves inside loop (takes over its before-wait hook). Does not answer anything before
+ * loop_run(). callbacks are copied. */
+int http_start(struct http_server **ret_server, struct loop *loop, const struct http_config *config,
+	const struct http_callbacks *callbacks, struct err *err) UTIL_MUST_CHECK;
+
+/* Refuses new connections; what has been accepted goes on. */
+void http_stop_listening(struct http_server *server);
+
+/* True when no request waits for its answer or has its answer under way. */
+bool http_is_idle(const struct http_server *server);
+
+/* Closes everything. Every request must have been answered. */
+void http_free(struct http_server *server);
+
+const char *http_method(const struct http_request *request);
+const char *http_path(const struct http_request *request);
+/* The value of a header, NULL when absent; belongs to the request. */
+const char *http_header(const struct http_request *request, const char *name);
+
+/* The body, ended by a NUL that its length does not count. Never NULL in on_request. */
+char *http_request_body(struct http_request *request, size_t *ret_length);
+/* As above, and the caller owns it: free(). There is room for one more byte beyond the length. */
+char *http_steal_body(struct http_request *request, size_t *ret_length);
+
+/* Adds a header to the answer to come; name and value must outlive it (literals). One for each request. */
+void http_set_header(struct http_request *request, const char *name, const char *value);
+
+/* Answers with body, whose data it takes over in every case. Content type application/json. */
+void http_answer(struct http_request *request, enum http_status status, struct http_body body);
+
+/* Answers with {"error": text}. */
+void http_answer_error(struct http_request *request, enum http_status status, const char *format, ...) UTIL_PRINTF(3, 4);

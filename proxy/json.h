@@ -1,0 +1,30 @@
+/*
+ * The little the proxy does with JSON text itself.
+ *
+ * cJSON parses the proxy's own small messages and the envelope of /init. What belongs to the user is never
+ * printed again from cJSON's tree, whose numbers went through a double: it is found in the text and passed
+ * on as the bytes it was.
+ */
+#pragma once
+
+#include "../common/util.h"
+
+#include <stdio.h>
+
+struct json_span {
+	const char *start;
+	size_t length;
+};
+
+/* Writes text as a JSON string, quotes included. Bytes that are not UTF-8 become U+FFFD. */
+void json_write_string(FILE *out, const char *text, size_t length);
+
+/* {"error":"text"} and a newline, for free(); NULL when out of memory. */
+char *json_error_document(const char *text, size_t *ret_length) UTIL_MUST_CHECK;
+
+/*
+ * Finds the value of a member of the object that text holds. text must be valid JSON (cJSON has parsed it).
+ * Of duplicate names the first counts, as with cJSON_GetObjectItemCaseSensitive(). Names are compared in
+ * their plain spelling: one that is written with escapes is not found. Returns 0, or -ENOENT.
+ */
+int json_find_member(const char *text, size_t length, const char *name, struct json_span *ret_value) UTIL_MUST_CHECK;

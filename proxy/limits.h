@@ -1,0 +1,30 @@
+/*
+ * Every size that somebody outside decides, in one place. What a limit does when it is passed stands with
+ * it; docs/protocol.md lists the same for users.
+ */
+#pragma once
+
+#include <stddef.h>
+
+/* Body of a request: 413. DigitalOcean and OpenWhisk take 48 MB of code, which is 64 MB of base64. */
+#define LIMIT_BODY_DEFAULT ((size_t) 80 << 20)
+#define LIMIT_BODY_MAX ((size_t) 1 << 30)
+
+/* Bytes discarded of a body that grew over its limit without having announced it, before the connection
+ * is closed instead of being answered with a 413; a multiple of the body limit. */
+#define LIMIT_DISCARD_FACTOR 4
+
+/* What an archive may unpack to: 502 at /init. */
+#define LIMIT_UNPACKED ((size_t) 1 << 30)
+#define LIMIT_ARCHIVE_ENTRIES 200000
+#define LIMIT_LINK_TARGET 4096
+
+/* One reply of the runner; a longer one is a crashed activation. Results are passed on whole, so this only
+ * guards the proxy against a runner gone wild. */
+#define LIMIT_REPLY_MAX ((size_t) 1 << 30)
+
+/* Requests that wait for the function; more are answered 429. */
+#define LIMIT_QUEUE 4096
+
+/* Memory MHD may use for one connection: header block, and the chunk in which bodies arrive. */
+#define LIMIT_CONNECTION_MEMORY ((size_t) 128 << 10)

@@ -1,0 +1,285 @@
+#include "logs.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+enum {
+	STREAM_BUFFER = 65536,
+	PIPE_SIZE = 1 << 20, /* lets a burst of output pass without waking us for each page */
+	NOTE_MAX = 512,
+};
+
+/* One pipe and where it leads. */
+struct stream {
+	struct logs *logs;
+	struct watch source; /* read end of the pipe */
+	struct watch target; /* fd 1 or 2, watched only while it takes nothing */
+	int write_end;
+	bool line_open;      /* the last byte written was no newline */
+	bool dead;           /* the target takes nothing any more, ever */
+	int markers_due;     /* to be written once bytes_due have passed */
+	bool ending;         /* an activation's end is waiting for bytes_due and markers_due */
+	size_t bytes_due;    /* of the pipe, that belong to the activation that ends */
+	char note[NOTE_MAX]; /* goes out before the markers */
+	size_t offset, filled;
+	char buffer[STREAM_BUFFER + NOTE_MAX];
+};
+
+struct logs {
+	struct loop *loop;
+	struct stream streams[2];
+	size_t stream_count; /* 1 when stdout and stderr lead to the same file */
+	void (*on_done)(void *context);
+	void *context;
+};
+
+static bool is_same_file(int a, int b)
+{
+	struct stat first, second;
+
+	return fstat(a, &first) == 0 && fstat(b, &second) == 0 && first.st_dev == second.st_dev &&
+		first.st_ino == second.st_ino;
+}
+
+/* How much can be written without blocking. The descriptor may be shared with whoever started us, so it is
+ * never made non-blocking: that flag lives in the shared description. A pipe or a socket that polls writable
+ * takes PIPE_BUF bytes whole (pipe(7)). */
+static size_t writable_now(const struct stream *stream, size_t length)
+{
+	struct pollfd poll_fd = { .fd = stream->target.fd, .events = POLLOUT };
+
+	if (poll(&poll_fd, 1, 0) <= 0)
+		return 0;
+	return length < PIPE_BUF ? length : PIPE_BUF;
+}
+
+/* Writes the buffer as far as it goes. Returns false when the target must be waited for. */
+static bool write_out(struct stream *stream)
+{
+	while (stream->offset < stream->filled) {
+		size_t length = writable_now(stream, stream->filled - stream->offset);
+		ssize_t written;
+
+		if (length == 0 && !stream->dead)
+			return false;
+		written = stream->dead ? -1 : write(stream->target.fd, stream->buffer + stream->offset, length);
+		if (written < 0 && !stream->dead && (errno == EINTR || errno == EAGAIN))
+			return errno == EINTR ? write_out(stream) : false;
+		if (written < 0) { /* nobody can take it: dropped */
+			stream->dead = stream->dead || errno == EPIPE || errno == EBADF;
+			written = (ssize_t) (stream->filled - stream->offset);
+		}
+		stream->offset += (size_t) written;
+		stream->line_open = stream->buffer[stream->offset - 1] != '\n';
+	}
+	stream->offset = stream->filled = 0;
+	return true;
+}
+
+static void buffer_add(struct stream *stream, const char *text)
+{
+	size_t length = strlen(text);
+
+	memcpy(stream->buffer + stream->filled, text, length);
+	stream->filled += length;
+}
+
+/* Reads from the pipe into the empty buffer: all of it, or while an activation ends, what belongs to it. */
+static size_t read_in(struct stream *stream)
+{
+	size_t length = STREAM_BUFFER;
+	ssize_t count;
+
+	if (stream->ending && stream->bytes_due < length)
+		length = stream->bytes_due;
+	if (length == 0)
+		return 0;
+	count = read(stream->source.fd, stream->buffer, length);
+	if (count <= 0)
+		return 0;
+	stream->filled = (size_t) count;
+	if (stream->ending)
+		stream->bytes_due -= (size_t) count;
+	return stream->filled;
+}
+
+/* The end of the ending activation's output, as one write. */
+static void add_end(struct stream *stream)
+{
+	if (stream->line_open && (stream->note[0] != '\0' || stream->markers_due > 0))
+		buffer_add(stream, "\n");
+	buffer_add(stream, stream->note);
+	stream->note[0] = '\0';
+	for (; stream->markers_due > 0; stream->markers_due--)
+		buffer_add(stream, LOGS_MARKER "\n");
+	stream->ending = false;
+}
+
+static void watch_for(struct stream *stream, bool target_full)
+{
+	struct err err;
+
+	(void) loop_watch(stream->logs->loop, &stream->source, target_full ? 0 : EPOLLIN, &err);
+	/* A regular file cannot be watched (EPERM), and is never full. */
+	(void) loop_watch(stream->logs->loop, &stream->target, target_full ? EPOLLOUT : 0, &err);
+}
+
+static void tell_if_done(struct logs *logs)
+{
+	void (*on_done)(void *context) = logs->on_done;
+
+	for (size_t i = 0; i < logs->stream_count; i++) {
+		const struct stream *stream = &logs->streams[i];
+
+		if (stream->ending || stream->offset < stream->filled)
+			return;
+	}
+	logs->on_done = NULL;
+	if (on_done != NULL)
+		on_done(logs->context);
+}
+
+/* Moves what can be moved. At most rounds times, so that a flood does not keep the loop from other work. */
+static void pump(struct stream *stream, int rounds)
+{
+	for (int i = 0; i < rounds; i++) {
+		if (!write_out(stream)) {
+			watch_for(stream, true);
+			return;
+		}
+		if (stream->ending && stream->bytes_due == 0)
+			add_end(stream);
+		else if (read_in(stream) == 0) {
+			if (!stream->ending)
+				break;
+			stream->bytes_due = 0; /* the pipe held less than it said: somebody else read it */
+		}
+	}
+	/* Out of rounds at the very end: nothing would wake us for it, the pipe may be empty. */
+	if (stream->ending && stream->bytes_due == 0 && write_out(stream))
+		add_end(stream);
+	watch_for(stream, !write_out(stream));
+}
+
+static void on_stream_ready(void *context, uint32_t events UTIL_UNUSED)
+{
+	enum { ROUNDS = 8 };
+	struct stream *stream = context;
+
+	pump(stream, ROUNDS);
+	tell_if_done(stream->logs);
+}
+
+static int stream_open(struct stream *stream, struct logs *logs, int target_fd, struct err *err)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return err_errno(err, -errno, "cannot make a pipe for the function's output");
+	stream->logs = logs;
+	stream->source = (struct watch) { .fd = fds[0], .on_ready = on_stream_ready, .context = stream };
+	stream->target = (struct watch) { .fd = target_fd, .on_ready = on_stream_ready, .context = stream };
+	stream->write_end = fds[1];
+	(void) fcntl(fds[1], F_SETPIPE_SZ, PIPE_SIZE); /* may be refused: then it is 64 KB */
+	/* Only this end: the other's flags are shared with every process that writes. */
+	if (fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0)
+		return err_errno(err, -errno, "cannot make a pipe for the function's output");
+	return loop_watch(logs->loop, &stream->source, EPOLLIN, err);
+}
+
+static void stream_close(struct stream *stream)
+{
+	loop_unwatch(stream->logs->loop, &stream->source);
+	loop_unwatch(stream->logs->loop, &stream->target);
+	fd_close(stream->source.fd);
+	fd_close(stream->write_end);
+}
+
+static void logs_freep(struct logs **logs)
+{
+	logs_free(*logs);
+}
+
+int logs_new(struct logs **ret_logs, struct loop *loop, struct err *err)
+{
+	__attribute__((cleanup(logs_freep))) struct logs *logs = calloc(1, sizeof(*logs));
+	size_t wanted = is_same_file(STDOUT_FILENO, STDERR_FILENO) ? 1 : 2;
+
+	if (logs == NULL)
+		return err_errno(err, -ENOMEM, "cannot make the log relay");
+	logs->loop = loop;
+	while (logs->stream_count < wanted) {
+		int target_fd = logs->stream_count == 0 ? STDOUT_FILENO : STDERR_FILENO;
+		int r = stream_open(&logs->streams[logs->stream_count], logs, target_fd, err);
+
+		if (r < 0)
+			return r;
+		logs->stream_count++;
+	}
+	*ret_logs = steal_ptr(&logs);
+	return 0;
+}
+
+void logs_free(struct logs *logs)
+{
+	enum { ROUNDS = 1024 };
+
+	if (logs == NULL)
+		return;
+	for (size_t i = 0; i < logs->stream_count; i++) {
+		pump(&logs->streams[i], ROUNDS);
+		stream_close(&logs->streams[i]);
+	}
+	free(logs);
+}
+
+int logs_stdout_fd(const struct logs *logs)
+{
+	return logs->streams[0].write_end;
+}
+
+static const struct stream *stderr_stream(const struct logs *logs)
+{
+	return &logs->streams[logs->stream_count - 1];
+}
+
+int logs_stderr_fd(const struct logs *logs)
+{
+	return stderr_stream(logs)->write_end;
+}
+
+void logs_write_stderr(struct logs *logs, const char *line)
+{
+	struct stream *stream = &logs->streams[logs->stream_count - 1];
+	size_t used = strlen(stream->note);
+
+	(void) snprintf(stream->note + used, sizeof(stream->note) - used, "%s\n", line);
+	if (used + strlen(line) + 1 >= sizeof(stream->note))
+		stream->note[sizeof(stream->note) - 2] = '\n'; /* it was cut */
+}
+
+void logs_end_activation(struct logs *logs, bool markers, void (*on_done)(void *context), void *context)
+{
+	enum { ROUNDS = 64 };
+
+	logs->on_done = on_done;
+	logs->context = context;
+	for (size_t i = 0; i < logs->stream_count; i++) {
+		struct stream *stream = &logs->streams[i];
+		int pending = 0;
+
+		(void) ioctl(stream->source.fd, FIONREAD, &pending);
+		stream->bytes_due = pending > 0 ? (size_t) pending : 0;
+		stream->markers_due = markers ? 2 / (int) logs->stream_count : 0;
+		stream->ending = true;
+	}
+	for (size_t i = 0; i < logs->stream_count; i++)
+		pump(&logs->streams[i], ROUNDS);
+	tell_if_done(logs);
+}

@@ -1,0 +1,144 @@
+/* pyaction: command line, wiring, and the order of stopping. */
+#include "http.h"
+#include "openwhisk.h"
+#include "options.h"
+#include "spawn.h"
+
+#include <limits.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+enum {
+	/* After SIGTERM: how long the activation under way may take, how long its answer, how often to look. */
+	STOP_GRACE_MS = 500,
+	STOP_LIMIT_MS = 800,
+	STOP_POLL_MS = 5,
+};
+
+struct server {
+	struct loop *loop;
+	struct logs *logs;
+	struct function *function;
+	struct http_server *http;
+	struct timer stop_timer;
+	uint64_t stop_since_ms; /* 0: not stopping */
+	char runner_path[PATH_MAX];
+	char unpacker_path[PATH_MAX];
+};
+
+/* The path of a program that belongs to this one: beside it where it was built, else where it is installed. */
+static void find_program(const char *name, char *path, size_t size)
+{
+	char self[PATH_MAX];
+	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash;
+
+	if (length > 0) {
+		self[length] = '\0';
+		slash = strrchr(self, '/');
+		(void) snprintf(path, size, "%.*s/%s", (int) (slash - self), self, name);
+		if (access(path, X_OK) == 0)
+			return;
+	}
+	(void) snprintf(path, size, "%s/%s", PYACTION_LIBEXECDIR, name);
+}
+
+static void on_stop_due(void *context)
+{
+	struct server *server = context;
+	uint64_t now_ms = loop_now_ms();
+	uint64_t since_ms = now_ms - server->stop_since_ms;
+
+	if (since_ms >= STOP_GRACE_MS && !function_is_idle(server->function))
+		function_abort(server->function);
+	if ((function_is_idle(server->function) && http_is_idle(server->http)) || since_ms >= STOP_LIMIT_MS)
+		loop_stop(server->loop);
+	else
+		loop_timer_set(server->loop, &server->stop_timer, now_ms + STOP_POLL_MS);
+}
+
+static void on_signal(void *context, int signal_number UTIL_UNUSED)
+{
+	struct server *server = context;
+
+	if (server->stop_since_ms != 0) {
+		/* Asked twice: no more grace. */
+		server->stop_since_ms = loop_now_ms() - STOP_LIMIT_MS;
+		return;
+	}
+	server->stop_since_ms = loop_now_ms();
+	http_stop_listening(server->http);
+	function_stop(server->function);
+	loop_timer_set(server->loop, &server->stop_timer, server->stop_since_ms);
+}
+
+static int serve(struct server *server, const struct options *options, struct err *err)
+{
+	const struct function_config function_config = {
+		.runner_path = options->runner != NULL ? options->runner : server->runner_path,
+		.unpacker_path = server->unpacker_path,
+		.work_dir = options->work_dir,
+	};
+	const struct http_config http_config = { .host = options->host, .port = options->port, .max_body = options->max_body };
+	struct http_callbacks callbacks;
+	int r;
+
+	if ((r = loop_new(&server->loop, err)) < 0 || (r = logs_new(&server->logs, server->loop, err)) < 0)
+		return r;
+	/* Started first: the interpreter comes up while the rest does. */
+	r = function_new(&server->function, server->loop, server->logs, &function_config, err);
+	if (r < 0)
+		return r;
+	callbacks = openwhisk_callbacks(server->function);
+	r = http_start(&server->http, server->loop, &http_config, &callbacks, err);
+	if (r < 0)
+		return r;
+	server->stop_timer = (struct timer) { .on_due = on_stop_due, .context = server };
+	loop_set_on_signal(server->loop, on_signal, server);
+	return loop_run(server->loop, err);
+}
+
+static void shut_down(struct server *server)
+{
+	http_free(server->http);
+	function_free(server->function);
+	if (server->loop != NULL)
+		spawn_kill_descendants(server->loop);
+	logs_free(server->logs);
+	loop_free(server->loop);
+}
+
+int main(int argc, char **argv)
+{
+	struct server server = { 0 };
+	struct options options;
+	struct err err;
+	int r;
+
+	r = options_parse(&options, argc, argv, &err);
+	if (r < 0) {
+		(void) fprintf(stderr, "pyaction: %s\nTry 'pyaction --help'.\n", err.text);
+		return 2;
+	}
+	if (r == OPTIONS_DONE)
+		return 0;
+
+	/* A fixed threshold: large bodies come from mmap and go back to the system when they are freed; glibc
+	 * would raise it with the first one. */
+	(void) mallopt(M_MMAP_THRESHOLD, 256 << 10);
+	(void) signal(SIGPIPE, SIG_IGN);
+	/* Orphans of the function come to us also when we are not PID 1, to be reaped and, at the end, killed. */
+	(void) prctl(PR_SET_CHILD_SUBREAPER, 1);
+	find_program("pyrunner", server.runner_path, sizeof(server.runner_path));
+	find_program("pyunpack", server.unpacker_path, sizeof(server.unpacker_path));
+
+	r = serve(&server, &options, &err);
+	shut_down(&server);
+	if (r < 0) {
+		(void) fprintf(stderr, "pyaction: %s\n", err.text);
+		return 1;
+	}
+	return 0;
+}

@@ -1,0 +1,22 @@
+/* The command line, and the environment variable that goes with each option. */
+#pragma once
+
+#include "../common/err.h"
+
+struct options {
+	const char *host;
+	const char *port;
+	const char *runner;   /* NULL: the one that belongs to this executable */
+	const char *work_dir;
+	size_t max_body; /* bytes */
+};
+
+enum options_result {
+	OPTIONS_RUN,  /* serve */
+	OPTIONS_DONE, /* --help or --version: said on stdout */
+};
+
+/* The command line wins over the environment, which wins over the default. Strings belong to argv, the
+ * environment or the program. Returns an enum options_result, or -EINVAL with a sentence that names the
+ * option. */
+int options_parse(struct options *ret_options, int argc, char **argv, struct err *err) UTIL_MUST_CHECK;

@@ -1,0 +1,144 @@
+#include "spawn.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+static void close_from(unsigned lowest)
+{
+	struct rlimit files;
+
+#ifdef SYS_close_range
+	if (syscall(SYS_close_range, lowest, ~0U, 0) == 0)
+		return;
+#endif
+	/* Before Linux 5.9, or refused by a seccomp filter. */
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur > 1048576)
+		files.rlim_cur = 1048576;
+	for (unsigned fd = lowest; fd < files.rlim_cur; fd++)
+		(void) close((int) fd);
+}
+
+/* Moves fds to 0, 1, 2, …, *status_fd to the number after them, and closes all others. Goes through
+ * numbers above the range, so that no source is overwritten before it has been copied. */
+static int arrange_descriptors(const struct spawn *spawn, int *status_fd)
+{
+	int above = (int) spawn->fd_count + 1;
+	int moved[8];
+
+	if (spawn->fd_count > ARRAY_SIZE(moved))
+		return -E2BIG;
+	for (size_t i = 0; i < spawn->fd_count; i++) {
+		moved[i] = fcntl(spawn->fds[i], F_DUPFD_CLOEXEC, above);
+		if (moved[i] < 0)
+			return -errno;
+	}
+	*status_fd = fcntl(*status_fd, F_DUPFD_CLOEXEC, above);
+	if (*status_fd < 0)
+		return -errno;
+	for (size_t i = 0; i < spawn->fd_count; i++)
+		if (dup2(moved[i], (int) i) < 0)
+			return -errno;
+	if (dup3(*status_fd, (int) spawn->fd_count, O_CLOEXEC) < 0)
+		return -errno;
+	*status_fd = (int) spawn->fd_count;
+	close_from((unsigned) spawn->fd_count + 1);
+	return 0;
+}
+
+static void reset_signals(const struct loop *loop)
+{
+	for (int number = 1; number < NSIG; number++)
+		if (number != SIGKILL && number != SIGSTOP)
+			(void) signal(number, SIG_DFL);
+	(void) sigprocmask(SIG_SETMASK, loop_original_mask(loop), NULL);
+}
+
+/* Runs between fork and exec: async-signal-safe calls only, and no way out but exec or _exit. */
+static _Noreturn void run_child(const struct spawn *spawn, const struct loop *loop, pid_t parent, int status_fd)
+{
+	int r;
+
+	if (spawn->new_group)
+		(void) setpgid(0, 0);
+	(void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent) /* it died before the line above */
+		_exit(127);
+	reset_signals(loop);
+	r = arrange_descriptors(spawn, &status_fd);
+	if (r == 0) {
+		(void) execve(spawn->argv[0], (char *const *) (void *) spawn->argv, (char *const *) (void *) spawn->environment);
+		r = -errno;
+	}
+	(void) !write(status_fd, &r, sizeof(r));
+	_exit(127);
+}
+
+int spawn_process(const struct spawn *spawn, const struct loop *loop, pid_t *ret_pid, struct err *err)
+{
+	cleanup_fd int status_read = -1;
+	cleanup_fd int status_write = -1;
+	pid_t parent = getpid();
+	int pipe_fds[2], code = 0;
+	pid_t pid;
+
+	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+		return err_errno(err, -errno, "cannot start '%s'", spawn->argv[0]);
+	status_read = pipe_fds[0];
+	status_write = pipe_fds[1];
+
+	pid = fork();
+	if (pid < 0)
+		return err_errno(err, -errno, "cannot start '%s'", spawn->argv[0]);
+	if (pid == 0)
+		run_child(spawn, loop, parent, status_write);
+
+	/* Both sides set the group: whoever needs it first must find it. */
+	if (spawn->new_group)
+		(void) setpgid(pid, pid);
+	fd_closep(&status_write);
+	/* Ends when exec closes the other end, or brings the errno of what failed. */
+	while (read(status_read, &code, sizeof(code)) < 0 && errno == EINTR)
+		;
+	if (code < 0) {
+		(void) waitpid(pid, NULL, 0);
+		return err_errno(err, code, "cannot start '%s'", spawn->argv[0]);
+	}
+	*ret_pid = pid;
+	return 0;
+}
+
+static size_t kill_children(void)
+{
+	char path[64];
+	cleanup_free char *line = NULL;
+	size_t capacity = 0, count = 0;
+	FILE *children;
+
+	(void) snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int) getpid());
+	children = fopen(path, "re");
+	if (children == NULL)
+		return 0;
+	while (getdelim(&line, &capacity, ' ', children) > 0) {
+		pid_t pid = (pid_t) strtol(line, NULL, 10);
+
+		if (pid > 0 && kill(pid, SIGKILL) == 0)
+			count++;
+	}
+	(void) fclose(children);
+	return count;
+}
+
+void spawn_kill_descendants(struct loop *loop)
+{
+	enum { ROUNDS = 1000 };
+
+	/* A killed process hands its children to us, so each round kills the next generation. The bound is for
+	 * a fork bomb that outruns it: PID 1's end takes that down, elsewhere nothing can. */
+	for (int round = 0; round < ROUNDS && kill_children() > 0; round++)
+		loop_reap_child(loop);
+}

@@ -1,0 +1,34 @@
+/*
+ * The runner's side of the two pipes: lines in, bytes out.
+ *
+ * The descriptors are moved to high numbers and are closed on exec and in every forked child, so that
+ * nothing a function starts, and no small number it writes to, reaches the proxy.
+ */
+#pragma once
+
+#include "../common/err.h"
+
+#include <sys/types.h>
+
+struct channel {
+	int messages_fd, replies_fd;
+	char *data; /* read and not yet consumed; the current line stands at its start */
+	size_t filled, capacity;
+	size_t line_length; /* of the current line, with its newline; 0 when there is none */
+};
+
+/* Takes over fds 3 and 4. One channel for each process. */
+int channel_open(struct channel *channel, struct err *err) UTIL_MUST_CHECK;
+
+/*
+ * Reads the next line, without its newline; it stays valid until the next call. Blocks; call it without the
+ * interpreter's lock. Returns 1, 0 at the end of the channel (part of a line then counts for nothing), or
+ * -errno: -EINTR when a signal came, to be called again, nothing is lost.
+ */
+int channel_read_line(struct channel *channel, const char **ret_line, size_t *ret_length) UTIL_MUST_CHECK;
+
+/* Gives back what a long line took. After the line has been used. */
+void channel_trim(struct channel *channel);
+
+/* Writes all of it. Returns 0 or -errno. */
+int channel_write(const struct channel *channel, const char *data, size_t length) UTIL_MUST_CHECK;

@@ -1,0 +1,7 @@
+/* The built-in module _pyaction: write(fd, data), for the log streams of streams.py. */
+#pragma once
+
+#include "python.h"
+
+/* For PyImport_AppendInittab(). */
+PyObject *output_module(void);

@@ -1,0 +1,87 @@
+"""One line in, one reply out: what pyrunner calls.
+
+docs/protocol.md describes the lines. The first message initialises, every further one is an activation.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from pyaction_bootstrap import environment, loader, openwhisk, report, streams, virtualenv, wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Optional, Tuple, Union
+
+_pid = os.getpid()
+_function: Optional[openwhisk.Function] = None
+
+
+def handle(line: Union[str, bytes]) -> bytes:
+    """The reply to a message: status line and payload line. line is bytes where it is not UTF-8."""
+    try:
+        status, payload = _answer(line)
+    except SystemExit as error:
+        _exit(error)
+    if os.getpid() != _pid:  # a child that the function forked and that came back here
+        streams.flush()
+        os._exit(0)
+    streams.flush()
+    return b'{"status":"%s"}\n%s\n' % (status.encode("ascii"), payload)
+
+
+def _answer(line: Union[str, bytes]) -> Tuple[str, bytes]:
+    global _function
+    try:
+        message = _parse(line)
+    except (wire.NotJSON, UnicodeError) as error:
+        return "bad_request", openwhisk.error_document(f"The request body is not JSON: {error}")
+    if not isinstance(message, dict):
+        return "bad_request", openwhisk.error_document("The request body is not a JSON object.")
+    if _function is not None:
+        environment.apply_activation(message)
+        return _function.run(message.get("value", {}))
+    try:
+        _function = _initialize(message)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        return "init_failed", openwhisk.error_document(_describe_failure(error))
+    return "initialized", b'{"ok":true}'
+
+
+def _parse(line: Union[str, bytes]) -> Any:
+    return wire.decode(line if isinstance(line, str) else line.decode("utf-8"))
+
+
+def _initialize(message: Dict[str, Any]) -> openwhisk.Function:
+    """Loads the code that an init message names: path, handler, source, env (docs/protocol.md)."""
+    root = message["path"]
+    os.chdir(root)
+    sys.path.insert(0, root)
+    environment.apply_init(message["env"])
+    virtualenv.use(root)
+    handler = loader.load(root, message["handler"], message["source"])
+    return openwhisk.Function(handler)
+
+
+def _describe_failure(error: BaseException) -> str:
+    """The answer's text; and the traceback on stderr, where it is the user's own code that failed."""
+    if isinstance(error, (loader.LoadError, virtualenv.InvalidVirtualenv, virtualenv.RequirementsFailed)):
+        return report.describe(error)
+    report.print_exception(error)
+    return f"Cannot start action. Check logs for details. ({type(error).__name__}: {report.describe(error)})"
+
+
+def _exit(error: SystemExit) -> None:
+    """Ends the process as sys.exit() asked, at once: threads are not waited for."""
+    import atexit
+
+    code = error.code
+    if code is not None and not isinstance(code, int):
+        report.print_line(str(code))
+        code = 1
+    atexit._run_exitfuncs()
+    streams.flush()
+    os._exit((code or 0) & 0xFF)

@@ -1,0 +1,103 @@
+"""From a directory with code to the function that is to be called."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import os
+import sys
+
+from pyaction_bootstrap import report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any, Callable, Tuple
+
+# The file of a handler that names no module, and the name it is imported under: not "__main__", so that an
+# `if __name__ == "__main__"` guard does not run (what OpenWhisk's and DigitalOcean's runtimes do).
+_MAIN_FILE = "__main__.py"
+_MAIN_MODULE = "main__"
+# Another name for it in an archive: older OpenWhisk runtimes called the code that.
+_EXEC_FILE = "exec"
+
+
+class LoadError(Exception):
+    """The handler cannot be found; the message is the answer's."""
+
+
+def split_handler(handler: str) -> Tuple[str, str]:
+    """Module and function of a handler string: "main" is ("", "main"), "pkg/mod.fn" and "pkg.mod.fn" are
+    ("pkg.mod", "fn")."""
+    module, _, function = handler.rpartition(".")
+    module = module.replace("/", ".")
+    if module in ("__main__", _MAIN_MODULE):
+        module = ""
+    if not function.isidentifier() or not all(part.isidentifier() for part in module.split(".") if module):
+        raise LoadError(
+            f"Cannot start action. The handler {handler!r} is not valid: it must be a function name, or "
+            "module.function, the module with dots or slashes."
+        )
+    return module, function
+
+
+def load(root: str, handler: str, is_source: bool) -> Callable[..., Any]:
+    """Imports the handler's module and returns the handler.
+
+    root: directory of the code, the working directory and sys.path[0]. is_source: the code is one file,
+    root/__main__.py, whatever the module of the handler is called.
+    Raises LoadError, or whatever the import raises.
+    """
+    module_name, function_name = split_handler(handler)
+    if module_name and is_source:
+        _rename_source(root, module_name)
+    module = importlib.import_module(module_name) if module_name else _import_main(root)
+    try:
+        function = getattr(module, function_name)
+    except AttributeError:
+        where = module_name.replace(".", "/") + ".py" if module_name else _MAIN_FILE
+        report.print_line(f"Invalid function: there is no '{function_name}' in {where}.")
+        raise LoadError(f"Cannot start action. There is no function '{function_name}' in {where}.") from None
+    if not callable(function):
+        raise LoadError(
+            f"Cannot start action. '{function_name}' is not callable: it is of type {type(function).__name__}."
+        )
+    return function  # type: ignore[no-any-return]
+
+
+def _rename_source(root: str, module_name: str) -> None:
+    path = os.path.join(root, *module_name.split(".")) + ".py"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    os.rename(os.path.join(root, _MAIN_FILE), path)
+
+
+def _import_main(root: str) -> ModuleType:
+    path = _find_main(root)
+    loader = importlib.machinery.SourceFileLoader(_MAIN_MODULE, path)
+    spec = importlib.machinery.ModuleSpec(_MAIN_MODULE, loader, origin=path)
+    spec.has_location = True
+    module = importlib._bootstrap.module_from_spec(spec)  # type: ignore[attr-defined]
+    sys.modules[_MAIN_MODULE] = module
+    loader.exec_module(module)
+    return module  # type: ignore[no-any-return]
+
+
+def _find_main(root: str) -> str:
+    path = os.path.join(root, _MAIN_FILE)
+    if os.path.isfile(path):
+        return path
+    other = os.path.join(root, _EXEC_FILE)
+    if os.path.isfile(other) and not _is_program(other):
+        os.rename(other, path)
+        return path
+    report.print_line("Zip file does not include '__main__.py'.")
+    raise LoadError(
+        "The action failed to generate or locate a binary. See logs for details. "
+        "(Zip file does not include '__main__.py'.)"
+    )
+
+
+def _is_program(path: str) -> bool:
+    with open(path, "rb") as file:
+        start = file.readline(256)
+    return start.startswith(b"\x7fELF") or (start.startswith(b"#!") and b"python" not in start)

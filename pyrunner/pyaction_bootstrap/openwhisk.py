@@ -1,0 +1,77 @@
+"""The OpenWhisk and DigitalOcean convention: main(event, context) and its results."""
+
+from __future__ import annotations
+
+import os
+
+from pyaction_bootstrap import report, wire
+from pyaction_bootstrap.context import Context
+from pyaction_bootstrap.signature import make_call
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Tuple
+
+_NOT_AN_OBJECT = "The action did not return a dictionary or array."
+
+_loop: Any = None
+
+
+def _await(awaitable: Any) -> Any:
+    """Runs it on the one event loop of this process: clients that a function keeps between activations are
+    bound to theirs."""
+    import asyncio
+
+    global _loop
+    if _loop is None or _loop.is_closed():
+        _loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(_loop)
+
+    async def until_done() -> Any:
+        return await awaitable
+
+    return _loop.run_until_complete(until_done())
+
+
+class Function:
+    """A loaded function."""
+
+    def __init__(self, handler: Callable[..., Any]) -> None:
+        self._call = make_call(handler)
+
+    def run(self, event: Any) -> Tuple[str, bytes]:
+        """Calls the handler with event; the activation's variables are set. Returns the status of the reply
+        ("success", "application_error", "function_error") and its payload.
+
+        Lets SystemExit through, which ends the process as it would anywhere.
+        """
+        try:
+            result = self._call(event, Context(os.environ))
+            if hasattr(type(result), "__await__"):
+                result = _await(result)
+        except SystemExit:
+            raise
+        except BaseException as error:  # whatever it is, the process can go on
+            report.print_exception(error)
+            return "function_error", error_document(report.describe(error))
+        return _convert(result)
+
+
+def _convert(result: Any) -> Tuple[str, bytes]:
+    if result is None:
+        return "success", b"{}"
+    if not isinstance(result, (dict, list, tuple)):
+        report.print_line(f"{_NOT_AN_OBJECT} It returned a value of type {type(result).__name__}.")
+        return "function_error", error_document(_NOT_AN_OBJECT)
+    try:
+        payload = wire.encode(result)
+    except wire.NotSerializable as error:
+        report.print_line(str(error))
+        return "function_error", error_document(str(error))
+    is_error = isinstance(result, dict) and "error" in result
+    return ("application_error" if is_error else "success"), payload
+
+
+def error_document(text: str) -> bytes:
+    """{"error": text} as JSON; what UTF-8 cannot hold is escaped."""
+    return wire.encode({"error": text.encode("utf-8", "backslashreplace").decode("utf-8")})
