@@ -10,11 +10,11 @@ LIBEXECDIR ?= $(PREFIX)/libexec/pyaction
 # same version. Not whatever python3 comes first in PATH.
 PYTHON ?= /usr/bin/python3
 
-PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-PYTHON_PROGRAM ?= $(shell $(PYTHON) -c 'import os, sys; print(os.path.realpath(sys.executable))')
+PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+PYTHON_PROGRAM ?= $(shell $(PYTHON) -c 'import os, sys; print(os.path.realpath(sys.executable))' 2>/dev/null)
 PYTHON_CONFIG := $(PYTHON_PROGRAM)-config
 # Static and not position-independent: 15 % faster than the shared library (docs/architecture.md).
-PYTHON_STATIC := $(wildcard $(shell $(PYTHON) -c 'import sysconfig as s; print(s.get_config_var("LIBPL") + "/" + s.get_config_var("LIBRARY"))'))
+PYTHON_STATIC := $(wildcard $(shell $(PYTHON) -c 'import sysconfig as s; print(s.get_config_var("LIBPL") + "/" + s.get_config_var("LIBRARY"))' 2>/dev/null))
 
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wformat=2 \
@@ -31,11 +31,11 @@ HARDENED_LINK := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
 
 PROXY_CFLAGS := $(ALL_CFLAGS) -fPIE -Wconversion -Wsign-conversion -DPYACTION_VERSION='"$(VERSION)"' \
 	-DPYACTION_LIBEXECDIR='"$(LIBEXECDIR)"'
-PYTHON_INCLUDES := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags-only-I python-$(PYTHON_VERSION)-embed))
+PYTHON_INCLUDES := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags-only-I python-$(PYTHON_VERSION)-embed 2>/dev/null))
 RUNNER_CFLAGS := $(ALL_CFLAGS) $(PYTHON_INCLUDES) -DPYRUNNER_PYTHON='"$(PYTHON_PROGRAM)"'
 ifneq ($(PYTHON_STATIC),)
 RUNNER_CFLAGS += -fno-pie
-RUNNER_LINK := -no-pie -Wl,--export-dynamic $(PYTHON_STATIC) $(shell $(PYTHON) -c 'import sysconfig as s; print(s.get_config_var("LIBS"), s.get_config_var("SYSLIBS"), s.get_config_var("MODLIBS") or "")')
+RUNNER_LINK := -no-pie -Wl,--export-dynamic $(PYTHON_STATIC) $(shell $(PYTHON) -c 'import sysconfig as s; print(s.get_config_var("LIBS"), s.get_config_var("SYSLIBS"), s.get_config_var("MODLIBS") or "")' 2>/dev/null)
 else
 RUNNER_CFLAGS += -fPIE
 RUNNER_LINK := -pie $(shell pkg-config --libs python-$(PYTHON_VERSION)-embed)
@@ -84,3 +84,114 @@ $(BUILD)/obj/runner/%.o: %.c
 .PHONY: clean
 clean:
 	rm -rf build build-*
+
+# --- what a person uses ------------------------------------------------------------------------------------
+
+.PHONY: help
+help:
+	@echo 'make run         install what is needed, build, serve test/functions/hello.py, print the curl to try'
+	@echo 'make test        install what is needed, build, run all tests'
+	@echo 'make             build into $(BUILD)/'
+	@echo 'make install     install below $(PREFIX) (PREFIX=, DESTDIR=)'
+	@echo 'make check       the tests alone; check-unit, check-blackbox, check-scripts for a part of them'
+	@echo 'make asan        build and test under address, undefined-behaviour and leak sanitizers'
+	@echo 'make lint        clang-format, clang-tidy, cppcheck, shellcheck, flake8, mypy'
+	@echo 'make format      clang-format, in place'
+	@echo 'make bench       measure; PEERS="name=command with {port}" adds other servers'
+
+# Installed only where something is missing: needs no root and no network when all is there.
+.PHONY: deps deps-test deps-dev
+deps:
+	@scripts/install-packages build
+deps-test:
+	@scripts/install-packages build test
+deps-dev:
+	@scripts/install-packages build test lint
+
+# The packages decide which Python there is, so the build is a make of its own.
+.PHONY: run
+run: deps
+	@$(MAKE) --no-print-directory all
+	@scripts/serve-example $(BUILD)
+
+.PHONY: test
+test: deps-test
+	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory check
+
+.PHONY: install
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXECDIR)
+	install -m 755 $(BUILD)/pyaction $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(BUILD)/pyrunner $(BUILD)/pyunpack $(DESTDIR)$(LIBEXECDIR)/
+
+# --- tests -------------------------------------------------------------------------------------------------
+
+PYTEST := $(PYTHON) -m pytest -q -p no:cacheprovider
+.PHONY: check check-unit check-blackbox check-scripts
+check: check-unit check-scripts check-blackbox
+
+# Each C test names its sources and libraries in its first lines.
+UNIT_TESTS := $(patsubst test/unit/%.c,$(BUILD)/unit/%,$(wildcard test/unit/test_*.c))
+check-unit: all $(UNIT_TESTS)
+	prove $(UNIT_TESTS)
+	$(PYTEST) test/unit/bootstrap
+
+.SECONDEXPANSION:
+unit_field = $(shell sed -n 's,^/\* $(1): \(.*\) \*/$$,\1,p' test/unit/$(2).c)
+$(BUILD)/unit/%: test/unit/%.c test/unit/tap.h $$(call unit_field,sources,$$*)
+	@mkdir -p $(@D)
+	$(CC) $(PROXY_CFLAGS) -Wno-conversion -Wno-sign-conversion -o $@ $< $(call unit_field,sources,$*) \
+		$(LDFLAGS) -pie $(call unit_field,libs,$*)
+
+check-scripts: all
+	PYACTION_BIN=$(BUILD)/pyaction $(PYTEST) test/scripts
+
+check-blackbox: all
+	PYACTION_BIN=$(BUILD)/pyaction $(PYTEST) test/blackbox
+
+# --- benchmark ---------------------------------------------------------------------------------------------
+
+$(BUILD)/bench-client: test/bench/client.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $< $(LDFLAGS)
+
+PEERS ?=
+BENCH_FLAGS ?=
+.PHONY: bench
+bench: all $(BUILD)/bench-client
+	$(PYTHON) test/bench/bench.py --client $(BUILD)/bench-client --server 'pyaction=$(BUILD)/pyaction --port {port}' \
+		$(PEERS:%=--server '%') $(BENCH_FLAGS)
+
+# --- sanitizers and linters --------------------------------------------------------------------------------
+
+# Leaks count everywhere but in the runner: CPython keeps its interned objects until the end of the process.
+ASAN_ENVIRONMENT := ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 \
+	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 LSAN_OPTIONS=suppressions=$(CURDIR)/test/lsan.supp \
+	PYACTION_SANITIZED=1
+.PHONY: asan
+asan:
+	$(ASAN_ENVIRONMENT) $(MAKE) check BUILD=build-asan CFLAGS='-O1 -g -fno-omit-frame-pointer' HARDENING= \
+		SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all'
+
+C_FILES := $(wildcard common/*.[ch] proxy/*.[ch] pyrunner/*.[ch] test/unit/*.[ch] test/bench/*.[ch])
+C_SOURCES := $(filter %.c,$(C_FILES))
+PYTHON_FILES := pyrunner/embed.py pyrunner/pyaction_bootstrap $(wildcard scripts/*.py) scripts/invoke scripts/package \
+	test/bench test/blackbox test/scripts test/unit/bootstrap
+SHELL_FILES := .ci/run scripts/install-packages scripts/serve-example scripts/check-run
+
+.PHONY: lint
+lint:
+	clang-format --dry-run --Werror $(C_FILES)
+	clang-tidy --quiet $(filter-out pyrunner/%,$(filter %.c,$(wildcard common/*.c proxy/*.c))) -- -std=gnu17 -D_GNU_SOURCE \
+		-DPYACTION_VERSION='"0"' -DPYACTION_LIBEXECDIR='"/"'
+	clang-tidy --quiet $(wildcard pyrunner/*.c) -- -std=gnu17 -D_GNU_SOURCE $(PYTHON_INCLUDES) -DPYRUNNER_PYTHON='"/"'
+	cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enable=warning,portability,performance \
+		--suppress=missingIncludeSystem -D__linux__ common proxy pyrunner
+	shellcheck $(SHELL_FILES)
+	$(PYTHON) -m flake8 --max-line-length 120 $(PYTHON_FILES)
+	$(PYTHON) -m mypy --python-version 3.9 --strict --ignore-missing-imports pyrunner/pyaction_bootstrap pyrunner/embed.py
+
+.PHONY: format
+format:
+	clang-format -i $(C_FILES)

@@ -175,11 +175,17 @@ static bool has_null(const char *text, size_t length)
 
 static int parse_text(cJSON **ret_root, const char *text, size_t length, struct err *err)
 {
+	cleanup_cjson cJSON *root = NULL;
 	const char *stop = NULL;
-	cleanup_cjson cJSON *root = cJSON_ParseWithLengthOpts(text, length, &stop, false);
-	size_t end;
+	size_t end = 0;
 
-	if (root == NULL && stop != NULL && (size_t) (stop - text) < length)
+	if (!json_is_utf8(text, length, &end))
+		return err_set(err, -EINVAL, UNMARSHAL "not UTF-8 at byte %zu", end);
+	if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
+		return err_set(err, -EINVAL, UNMARSHAL "not JSON at byte 0: a byte order mark");
+	root = cJSON_ParseWithLengthOpts(text, length, &stop, false);
+	/* cJSON reports a text that ends too early at its last byte. */
+	if (root == NULL && stop != NULL && (size_t) (stop - text) + 1 < length)
 		return err_set(err, -EINVAL, UNMARSHAL "not JSON at byte %zu", (size_t) (stop - text));
 	if (root == NULL)
 		return err_set(err, -EINVAL, UNMARSHAL "unexpected end of JSON input");

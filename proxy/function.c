@@ -41,6 +41,7 @@ struct function {
 	struct outcome outcome; /* of the head, in PHASE_ENDING */
 	bool advancing;
 	bool stopping;
+	bool terminating; /* the runner has been sent SIGTERM and has not ended */
 
 	struct runner *runner;
 	bool runner_initialized;
@@ -83,6 +84,7 @@ static void discard_runner(struct function *function)
 	if (function->runner != NULL)
 		runner_discard(function->runner);
 	function->runner = NULL;
+	function->terminating = false;
 	function->runner_initialized = false;
 }
 
@@ -393,6 +395,7 @@ static void on_runner_end(void *context, const char *reason)
 
 	function->runner = NULL;
 	function->runner_initialized = false;
+	function->terminating = false;
 	switch (function->phase) {
 	case PHASE_INITIALIZING:
 		forget_failed_init(function);
@@ -474,11 +477,13 @@ void function_submit(struct function *function, enum invocation_kind kind, char 
 
 bool function_is_idle(const struct function *function)
 {
-	return function->queue == NULL;
+	return function->queue == NULL && !function->terminating;
 }
 
 void function_stop(struct function *function)
 {
+	if (!function->stopping && function->runner != NULL)
+		function->terminating = runner_terminate(function->runner);
 	function->stopping = true;
 	advance(function);
 }
@@ -486,9 +491,9 @@ void function_stop(struct function *function)
 void function_abort(struct function *function)
 {
 	function->stopping = true;
+	discard_runner(function);
 	if (function->phase == PHASE_IDLE)
 		return;
-	discard_runner(function);
 	if (!function->initialized)
 		discard_code(function);
 	/* Nobody waits for the output any longer. */

@@ -65,11 +65,13 @@ void function_free(struct function *function);
 void function_submit(struct function *function, enum invocation_kind kind, char *body, size_t length,
 	void (*on_done)(void *context, struct outcome *outcome), void *context);
 
-/* From now on every waiting and new invocation ends with OUTCOME_STOPPING; the one under way goes on. */
+/* From now on every waiting and new invocation ends with OUTCOME_STOPPING; the one under way goes on. A
+ * function that handles SIGTERM gets it. */
 void function_stop(struct function *function);
 
 /* Ends the one under way, too, by killing the runner. After function_stop(). */
 void function_abort(struct function *function);
 
-/* True when no invocation is under way or waiting. */
+/* True when no invocation is under way or waiting and, after function_stop(), the function is not busy with
+ * its SIGTERM. */
 bool function_is_idle(const struct function *function);

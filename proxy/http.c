@@ -16,11 +16,18 @@
 struct http_server {
 	struct loop *loop;
 	struct MHD_Daemon *daemon;
-	struct watch mhd_events;
+	struct watch mhd_events; /* its epoll descriptor */
 	struct http_callbacks callbacks;
 	size_t max_body;
 	size_t pending; /* requests that have been handed to the owner and are not completed */
 	bool listening;
+};
+
+/* A connection, watched for the end of what its client sends. */
+struct http_connection {
+	struct http_server *server;
+	struct MHD_Connection *mhd;
+	struct watch end;
 };
 
 enum request_state {
@@ -36,6 +43,7 @@ struct http_request {
 	const char *method;
 	char *path;
 	enum request_state state;
+	bool headers_checked;
 	bool handed;
 	char *body;
 	size_t body_length;
@@ -177,6 +185,14 @@ static int body_append(struct http_request *request, const char *data, size_t le
 	return 0;
 }
 
+/* Asks the owner, once, whether it wants the request. */
+static void check_headers(struct http_request *request)
+{
+	if (!request->headers_checked)
+		request->server->callbacks.on_headers(request->server->callbacks.context, request);
+	request->headers_checked = true;
+}
+
 static void answer_too_large(struct http_request *request)
 {
 	http_answer_error(request, HTTP_CONTENT_TOO_LARGE,
@@ -185,19 +201,19 @@ static void answer_too_large(struct http_request *request)
 }
 
 /* Looks at the declared length: too long is refused unread, else the buffer gets its final size at once.
- * A wrong promise costs address space only: untouched pages are not backed by memory. */
+ * A wrong promise costs address space only: untouched pages are not backed by memory.
+ *
+ * An answer at this point makes MHD close the connection, and drop what is pipelined behind it. So only a
+ * body that is worth not reading is refused here, a short one when it has been read. */
 static void headers_arrived(struct http_request *request)
 {
 	const char *declared = http_header(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
-	unsigned long long length = 0;
+	unsigned long long length = declared != NULL ? strtoull(declared, NULL, 10) : 0;
 
-	if (declared != NULL)
-		length = strtoull(declared, NULL, 10);
-	if (length > request->server->max_body) {
+	if (length > request->server->max_body)
 		answer_too_large(request);
-		return;
-	}
-	request->server->callbacks.on_headers(request->server->callbacks.context, request);
+	else if (length > LIMIT_REFUSED_BODY || http_header(request, MHD_HTTP_HEADER_TRANSFER_ENCODING) != NULL)
+		check_headers(request);
 	if (request->state == REQUEST_READING && body_reserve(request, (size_t) length) < 0)
 		http_answer_error(request, HTTP_INTERNAL_SERVER_ERROR, "Out of memory for a body of %llu bytes.", length);
 	else if (request->body != NULL)
@@ -243,9 +259,11 @@ static enum MHD_Result request_complete(struct http_request *request)
 {
 	struct http_server *server = request->server;
 
-	if (request->discarded > 0) {
+	if (request->discarded > 0)
 		answer_too_large(request);
-	} else {
+	else
+		check_headers(request);
+	if (request->state == REQUEST_READING) {
 		request->state = REQUEST_HANDED;
 		request->handed = true;
 		server->pending++;
@@ -297,6 +315,59 @@ static void on_mhd_completed(void *context UTIL_UNUSED, struct MHD_Connection *c
 		request_free(request);
 }
 
+/* MHD takes a short read for "nothing more for now" and waits for the next edge of its edge-triggered epoll;
+ * but the end of the stream has none of its own when it came together with the last bytes, and the connection
+ * of a client that gave up in the middle of a request would stay for ever. So the end is watched for here,
+ * and MHD given a new edge: EPOLL_CTL_MOD makes one. A suspended connection is not in its set; it gets one
+ * when it is resumed. */
+static void on_connection_end(void *context, uint32_t events UTIL_UNUSED)
+{
+	struct http_connection *connection = context;
+	struct epoll_event event = {
+		.events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLET, .data.ptr = connection->mhd
+	};
+
+	(void) epoll_ctl(connection->server->mhd_events.fd, EPOLL_CTL_MOD, connection->end.fd, &event);
+}
+
+static void connection_opened(struct http_server *server, struct MHD_Connection *mhd, void **slot)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct http_connection *connection = info != NULL ? calloc(1, sizeof(*connection)) : NULL;
+	struct err err;
+
+	if (connection == NULL) /* it is served all the same */
+		return;
+	connection->server = server;
+	connection->mhd = mhd;
+	connection->end = (struct watch) {
+		.fd = info->connect_fd, .on_ready = on_connection_end, .context = connection
+	};
+	(void) loop_watch(server->loop, &connection->end, EPOLLRDHUP | EPOLLET, &err);
+	*slot = connection;
+}
+
+static void on_mhd_connection(void *context, struct MHD_Connection *mhd, void **slot,
+	enum MHD_ConnectionNotificationCode code)
+{
+	struct http_server *server = context;
+	struct http_connection *connection = *slot;
+
+	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+		connection_opened(server, mhd, slot);
+	} else if (connection != NULL) {
+		loop_unwatch(server->loop, &connection->end);
+		free(connection);
+		*slot = NULL;
+	}
+}
+
+/* The path as the client meant it; one with an encoded NUL, which would end it early, stays as it was sent. */
+static size_t unescape(void *context UTIL_UNUSED, struct MHD_Connection *connection UTIL_UNUSED, char *text)
+{
+	return strstr(text, "%00") != NULL ? strlen(text) : MHD_http_unescape(text);
+}
+
 /* MHD's default would print to the function's stderr before it aborts. */
 static void on_mhd_panic(void *context UTIL_UNUSED, const char *file UTIL_UNUSED, unsigned line UTIL_UNUSED,
 	const char *reason UTIL_UNUSED)
@@ -305,16 +376,22 @@ static void on_mhd_panic(void *context UTIL_UNUSED, const char *file UTIL_UNUSED
 }
 
 /* MHD's inner epoll set is edge-triggered: MHD_run() must be called in every turn of the loop, and no wait
- * may be longer than MHD_get_timeout() allows, or data stays in a socket unseen. */
+ * may be longer than MHD_get_timeout() allows, or data stays in a socket unseen. A resumed request takes a
+ * second turn of MHD_run() for its answer and a third to settle: cheaper here than through our own epoll. */
 static int pump(void *context)
 {
+	enum { TURNS = 4 };
 	struct http_server *server = context;
 	MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
 
-	(void) MHD_run(server->daemon);
-	if (MHD_get_timeout(server->daemon, &timeout_ms) != MHD_YES)
-		return -1;
-	return timeout_ms > 60000 ? 60000 : (int) timeout_ms;
+	for (int turn = 0; turn < TURNS; turn++) {
+		(void) MHD_run(server->daemon);
+		if (MHD_get_timeout(server->daemon, &timeout_ms) != MHD_YES)
+			return -1;
+		if (timeout_ms > 0)
+			return timeout_ms > 60000 ? 60000 : (int) timeout_ms;
+	}
+	return 0;
 }
 
 /* The work is done by pump() before the next wait; this only ends the present one. */
@@ -386,7 +463,9 @@ int http_start(struct http_server **ret_server, struct loop *loop, const struct 
 	MHD_set_panic_func(on_mhd_panic, NULL);
 	server->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0,
 		NULL, NULL, on_mhd_request, server, MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_COMPAT_SIGPIPE_OPTION,
-		MHD_OPTION_NOTIFY_COMPLETED, on_mhd_completed, server, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		MHD_OPTION_NOTIFY_COMPLETED, on_mhd_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_mhd_connection,
+		server, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_CONNECTION_TIMEOUT,
+		(unsigned) LIMIT_CONNECTION_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 		LIMIT_CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT, connection_limit(), MHD_OPTION_END);
 	if (server->daemon == NULL) {
 		fd_close(listen_fd);

@@ -19,7 +19,7 @@ struct http_server;
 struct http_request;
 
 struct http_callbacks {
-	/* The header block has arrived, the body has not. May answer at once to refuse the request unread. */
+	/* The header block has arrived; a long body has not been read yet. May answer, to refuse the request. */
 	void (*on_headers)(void *context, struct http_request *request);
 	/* The whole request has arrived. */
 	void (*on_request)(void *context, struct http_request *request);

@@ -1,6 +1,5 @@
 #include "json.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -34,6 +33,32 @@ static size_t utf8_sequence(const unsigned char *text, size_t length)
 	if (count == 4 && (code < 0x10000 || code > 0x10ffff))
 		return 0;
 	return count;
+}
+
+bool json_is_utf8(const char *text, size_t length, size_t *ret_offset)
+{
+	const uint64_t high_bits = 0x8080808080808080U;
+	size_t i = 0;
+
+	while (i < length) {
+		uint64_t eight;
+		size_t count;
+
+		if (length - i >= sizeof(eight)) {
+			memcpy(&eight, text + i, sizeof(eight));
+			if ((eight & high_bits) == 0) {
+				i += sizeof(eight);
+				continue;
+			}
+		}
+		count = utf8_sequence((const unsigned char *) text + i, length - i);
+		if (count == 0) {
+			*ret_offset = i;
+			return false;
+		}
+		i += count;
+	}
+	return true;
 }
 
 void json_write_string(FILE *out, const char *text, size_t length)
@@ -77,7 +102,7 @@ char *json_error_document(const char *text, size_t *ret_length)
 
 static const char *skip_space(const char *at, const char *end)
 {
-	while (at < end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r'))
+	while (at < end && (unsigned char) *at <= 0x20)
 		at++;
 	return at;
 }
@@ -105,7 +130,7 @@ static const char *skip_value(const char *at, const char *end)
 		} else if (depth > 0 && (*at == '}' || *at == ']')) {
 			depth--;
 			at++;
-		} else if (depth == 0 && memchr(",}] \t\n\r", *at, 7) != NULL) {
+		} else if (depth == 0 && (*at == ',' || *at == '}' || *at == ']' || (unsigned char) *at <= 0x20)) {
 			return at;
 		} else {
 			at++;
@@ -131,6 +156,8 @@ int json_find_member(const char *text, size_t length, const char *name, struct j
 		bool found;
 
 		at = skip_string(at, end);
+		if (memchr(key, '\\', (size_t) (at - key)) != NULL)
+			return -EINVAL;
 		found = (size_t) (at - key) == name_length + 1 && memcmp(key, name, name_length) == 0;
 		at = skip_space(at, end);
 		at = skip_space(at < end ? at + 1 : end, end); /* the colon */

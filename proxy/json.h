@@ -9,6 +9,7 @@
 
 #include "../common/util.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 
 struct json_span {
@@ -22,9 +23,13 @@ void json_write_string(FILE *out, const char *text, size_t length);
 /* {"error":"text"} and a newline, for free(); NULL when out of memory. */
 char *json_error_document(const char *text, size_t *ret_length) UTIL_MUST_CHECK;
 
+/* Whether text is UTF-8 (RFC 3629); where it is not, ret_offset is that of the first bad byte. */
+bool json_is_utf8(const char *text, size_t length, size_t *ret_offset) UTIL_MUST_CHECK;
+
 /*
- * Finds the value of a member of the object that text holds. text must be valid JSON (cJSON has parsed it).
- * Of duplicate names the first counts, as with cJSON_GetObjectItemCaseSensitive(). Names are compared in
- * their plain spelling: one that is written with escapes is not found. Returns 0, or -ENOENT.
+ * Finds the value of a member of the object that text holds. text must be what cJSON has parsed, and is read
+ * with its leniency: any byte up to 0x20 is white space. Of duplicate names the first counts, as with
+ * cJSON_GetObjectItemCaseSensitive(). Returns 0, -ENOENT, or -EINVAL when a name up to there is spelled with
+ * escapes: it would have to be decoded to be compared.
  */
 int json_find_member(const char *text, size_t length, const char *name, struct json_span *ret_value) UTIL_MUST_CHECK;

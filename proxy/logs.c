@@ -15,12 +15,21 @@ enum {
 	NOTE_MAX = 512,
 };
 
+/* What a write to the target may do. */
+enum blocking {
+	NEVER_BLOCKS,   /* a regular file */
+	NON_BLOCKING,   /* says EAGAIN instead */
+	MAY_BLOCK,      /* must be asked first, each time */
+};
+
 /* One pipe and where it leads. */
 struct stream {
 	struct logs *logs;
 	struct watch source; /* read end of the pipe */
 	struct watch target; /* fd 1 or 2, watched only while it takes nothing */
 	int write_end;
+	int target_fd;       /* what is written to: fd 1 or 2, or a description of our own of the same pipe */
+	enum blocking blocking;
 	bool line_open;      /* the last byte written was no newline */
 	bool dead;           /* the target takes nothing any more, ever */
 	int markers_due;     /* to be written once bytes_due have passed */
@@ -47,13 +56,37 @@ static bool is_same_file(int a, int b)
 		first.st_ino == second.st_ino;
 }
 
-/* How much can be written without blocking. The descriptor may be shared with whoever started us, so it is
- * never made non-blocking: that flag lives in the shared description. A pipe or a socket that polls writable
- * takes PIPE_BUF bytes whole (pipe(7)). */
+/* fd 1 or 2 may be shared with whoever started us, so it is never made non-blocking: that flag lives in the
+ * shared description. A pipe can be opened once more through /proc, for a description of our own; where that
+ * is refused, and for terminals and sockets, poll() is asked before each write. */
+static void open_target(struct stream *stream, int fd)
+{
+	struct stat file;
+	char path[32];
+
+	stream->target_fd = fd;
+	stream->blocking = MAY_BLOCK;
+	if (fstat(fd, &file) < 0)
+		return;
+	if (S_ISREG(file.st_mode))
+		stream->blocking = NEVER_BLOCKS;
+	if (!S_ISFIFO(file.st_mode))
+		return;
+	(void) snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd >= 0) {
+		stream->target_fd = fd;
+		stream->blocking = NON_BLOCKING;
+	}
+}
+
+/* How much can be written without blocking. What polls writable takes PIPE_BUF bytes whole (pipe(7)). */
 static size_t writable_now(const struct stream *stream, size_t length)
 {
-	struct pollfd poll_fd = { .fd = stream->target.fd, .events = POLLOUT };
+	struct pollfd poll_fd = { .fd = stream->target_fd, .events = POLLOUT };
 
+	if (stream->blocking != MAY_BLOCK)
+		return length;
 	if (poll(&poll_fd, 1, 0) <= 0)
 		return 0;
 	return length < PIPE_BUF ? length : PIPE_BUF;
@@ -68,7 +101,7 @@ static bool write_out(struct stream *stream)
 
 		if (length == 0 && !stream->dead)
 			return false;
-		written = stream->dead ? -1 : write(stream->target.fd, stream->buffer + stream->offset, length);
+		written = stream->dead ? -1 : write(stream->target_fd, stream->buffer + stream->offset, length);
 		if (written < 0 && !stream->dead && (errno == EINTR || errno == EAGAIN))
 			return errno == EINTR ? write_out(stream) : false;
 		if (written < 0) { /* nobody can take it: dropped */
@@ -153,9 +186,11 @@ static void pump(struct stream *stream, int rounds)
 			watch_for(stream, true);
 			return;
 		}
-		if (stream->ending && stream->bytes_due == 0)
+		if (stream->ending && stream->bytes_due == 0) {
 			add_end(stream);
-		else if (read_in(stream) == 0) {
+			break; /* what comes now can wait for the loop */
+		}
+		if (read_in(stream) == 0) {
 			if (!stream->ending)
 				break;
 			stream->bytes_due = 0; /* the pipe held less than it said: somebody else read it */
@@ -184,7 +219,8 @@ static int stream_open(struct stream *stream, struct logs *logs, int target_fd, 
 		return err_errno(err, -errno, "cannot make a pipe for the function's output");
 	stream->logs = logs;
 	stream->source = (struct watch) { .fd = fds[0], .on_ready = on_stream_ready, .context = stream };
-	stream->target = (struct watch) { .fd = target_fd, .on_ready = on_stream_ready, .context = stream };
+	open_target(stream, target_fd);
+	stream->target = (struct watch) { .fd = stream->target_fd, .on_ready = on_stream_ready, .context = stream };
 	stream->write_end = fds[1];
 	(void) fcntl(fds[1], F_SETPIPE_SZ, PIPE_SIZE); /* may be refused: then it is 64 KB */
 	/* Only this end: the other's flags are shared with every process that writes. */
@@ -199,6 +235,8 @@ static void stream_close(struct stream *stream)
 	loop_unwatch(stream->logs->loop, &stream->target);
 	fd_close(stream->source.fd);
 	fd_close(stream->write_end);
+	if (stream->blocking == NON_BLOCKING)
+		fd_close(stream->target_fd);
 }
 
 static void logs_freep(struct logs **logs)

@@ -4,11 +4,13 @@
 #include "options.h"
 #include "spawn.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 
 enum {
 	/* After SIGTERM: how long the activation under way may take, how long its answer, how often to look. */
@@ -74,6 +76,31 @@ static void on_signal(void *context, int signal_number UTIL_UNUSED)
 	loop_timer_set(server->loop, &server->stop_timer, server->stop_since_ms);
 }
 
+/* Descriptors 0, 1 and 2 must be something: a socket or pipe of ours that got one of these numbers would be
+ * taken for the function's input or output. */
+static void open_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	fd_close(fd);
+}
+
+static int check_work_dir(const char *path, struct err *err)
+{
+	struct stat directory;
+
+	if (stat(path, &directory) < 0)
+		return err_errno(err, -errno, "cannot use --work-dir (PYACTION_WORK_DIR) '%s'", path);
+	if (!S_ISDIR(directory.st_mode))
+		return err_set(err, -ENOTDIR, "--work-dir (PYACTION_WORK_DIR) '%s' is not a directory", path);
+	if (access(path, W_OK | X_OK) < 0)
+		return err_errno(err, -errno, "cannot write to --work-dir (PYACTION_WORK_DIR) '%s'", path);
+	return 0;
+}
+
 static int serve(struct server *server, const struct options *options, struct err *err)
 {
 	const struct function_config function_config = {
@@ -85,6 +112,8 @@ static int serve(struct server *server, const struct options *options, struct er
 	struct http_callbacks callbacks;
 	int r;
 
+	if ((r = check_work_dir(options->work_dir, err)) < 0)
+		return r;
 	if ((r = loop_new(&server->loop, err)) < 0 || (r = logs_new(&server->logs, server->loop, err)) < 0)
 		return r;
 	/* Started first: the interpreter comes up while the rest does. */
@@ -102,10 +131,13 @@ static int serve(struct server *server, const struct options *options, struct er
 
 static void shut_down(struct server *server)
 {
+	if (server->function != NULL)
+		function_abort(server->function);
 	http_free(server->http);
-	function_free(server->function);
+	/* Before the code is removed: nobody is left then to write there. */
 	if (server->loop != NULL)
 		spawn_kill_descendants(server->loop);
+	function_free(server->function);
 	logs_free(server->logs);
 	loop_free(server->loop);
 }
@@ -117,6 +149,7 @@ int main(int argc, char **argv)
 	struct err err;
 	int r;
 
+	open_standard_descriptors();
 	r = options_parse(&options, argc, argv, &err);
 	if (r < 0) {
 		(void) fprintf(stderr, "pyaction: %s\nTry 'pyaction --help'.\n", err.text);

@@ -118,7 +118,8 @@ int options_parse(struct options *ret_options, int argc, char **argv, struct err
 		if (id == ':')
 			return err_set(err, -EINVAL, "%s needs a value", argv[optind - 1]);
 		if (id < 0 || id >= OPTION_COUNT)
-			return err_set(err, -EINVAL, "unknown option %s", argv[optind - 1]);
+			return optopt != 0 ? err_set(err, -EINVAL, "unknown option -%c", optopt)
+					   : err_set(err, -EINVAL, "unknown option %s", argv[optind - 1]);
 		values[id] = optarg;
 	}
 	if (optind < argc)

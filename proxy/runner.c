@@ -29,6 +29,7 @@ struct runner {
 	char *line;
 	size_t line_length, line_sent;
 	struct reply reply;
+	char buffer[READ_SIZE]; /* here, not on the stack, where each call would have it zeroed */
 	bool busy;
 	bool ended;          /* its end has been noticed */
 	bool killed;         /* by us */
@@ -108,13 +109,14 @@ static void give_up(struct runner *runner, const char *complaint)
 	kill_group(runner);
 }
 
-static int take_bytes(struct runner *runner, char *space, const char *buffer, size_t count, struct err *err)
+/* count bytes have been read to space, the payload's own buffer, or where that is NULL to ours. */
+static int take_bytes(struct runner *runner, const char *space, size_t count, struct err *err)
 {
 	if (!runner->busy)
 		return err_set(err, -EPROTO, "the runner sent %zu bytes without being asked", count);
 	if (space != NULL)
 		return reply_direct_commit(&runner->reply, count, LIMIT_REPLY_MAX, err);
-	return reply_feed(&runner->reply, buffer, count, LIMIT_REPLY_MAX, err);
+	return reply_feed(&runner->reply, runner->buffer, count, LIMIT_REPLY_MAX, err);
 }
 
 static void deliver(struct runner *runner)
@@ -133,10 +135,9 @@ static void deliver(struct runner *runner)
 static bool read_replies(struct runner *runner)
 {
 	for (;;) {
-		char buffer[READ_SIZE];
-		size_t size = sizeof(buffer);
+		size_t size = sizeof(runner->buffer);
 		char *space = reply_direct_space(&runner->reply, &size);
-		ssize_t count = read(runner->replies.fd, space != NULL ? space : buffer, size);
+		ssize_t count = read(runner->replies.fd, space != NULL ? space : runner->buffer, size);
 		struct err err;
 
 		if (count < 0 && errno == EINTR)
@@ -145,7 +146,7 @@ static bool read_replies(struct runner *runner)
 			return errno == EAGAIN;
 		if (count == 0)
 			return false;
-		if (take_bytes(runner, space, buffer, (size_t) count, &err) < 0) {
+		if (take_bytes(runner, space, (size_t) count, &err) < 0) {
 			give_up(runner, err.text);
 			return true;
 		}
@@ -219,6 +220,29 @@ void runner_discard(struct runner *runner)
 bool runner_is_alive(const struct runner *runner)
 {
 	return !runner->ended;
+}
+
+/* Whether the process catches the signal: bit number-1 of the mask SigCgt (proc(5)). */
+static bool catches_signal(pid_t pid, int number)
+{
+	char path[64], line[128];
+	unsigned long long mask = 0;
+	FILE *status;
+
+	(void) snprintf(path, sizeof(path), "/proc/%d/status", (int) pid);
+	status = fopen(path, "re");
+	if (status == NULL)
+		return false;
+	while (fgets(line, sizeof(line), status) != NULL)
+		if (strncmp(line, "SigCgt:", 7) == 0)
+			mask = strtoull(line + 7, NULL, 16);
+	(void) fclose(status);
+	return (mask >> (number - 1) & 1) != 0;
+}
+
+bool runner_terminate(struct runner *runner)
+{
+	return runner->child.pid > 0 && catches_signal(runner->child.pid, SIGTERM) && kill(runner->child.pid, SIGTERM) == 0;
 }
 
 char *runner_steal_unread(struct runner *runner, size_t *ret_length)

@@ -47,6 +47,10 @@ bool runner_is_busy(const struct runner *runner);
 /* False once its end has been noticed: on_end is about to be called. */
 bool runner_is_alive(const struct runner *runner);
 
+/* Passes SIGTERM on, if the function has a handler for it; without one the process would just die, in the
+ * middle of an activation. Returns whether it was sent. */
+bool runner_terminate(struct runner *runner);
+
 /* In on_end: the message that the process never began to read, for giving it to another runner; NULL when
  * there is none, or when it is not certain. The caller owns it, with room for one more byte. */
 char *runner_steal_unread(struct runner *runner, size_t *ret_length);

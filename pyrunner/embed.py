@@ -17,7 +17,7 @@ from typing import List, Tuple
 
 # In the order of their imports among each other.
 MODULES = ("__init__", "wire", "streams", "report", "context", "environment", "signature", "virtualenv", "loader",
-           "openwhisk", "handle")
+           "precompile", "openwhisk", "handle")
 
 
 def compile_module(folder: Path, stem: str) -> Tuple[str, bytes]:

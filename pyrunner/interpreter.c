@@ -76,10 +76,9 @@ static int import_embedded(const struct embedded_module *embedded, struct err *e
 	return module != NULL ? 0 : exception_error(err, embedded->name);
 }
 
-static int import_bootstrap(PyObject **ret_handle, struct err *err)
+static int import_bootstrap(PyObject **ret_bootstrap, struct err *err)
 {
-	cleanup_pyobject PyObject *module = NULL;
-	PyObject *handle;
+	PyObject *module;
 
 	if (PyImport_GetMagicNumber() != embedded_magic)
 		return err_set(err, -EINVAL, "the bootstrap modules were compiled for another version of Python: build again");
@@ -90,14 +89,13 @@ static int import_bootstrap(PyObject **ret_handle, struct err *err)
 			return r;
 	}
 	module = PyImport_ImportModule("pyaction_bootstrap.handle"); /* New. */
-	handle = module != NULL ? PyObject_GetAttrString(module, "handle") : NULL; /* New. */
-	if (handle == NULL)
-		return exception_error(err, "handle");
-	*ret_handle = handle;
+	if (module == NULL)
+		return exception_error(err, "the bootstrap");
+	*ret_bootstrap = module;
 	return 0;
 }
 
-int interpreter_start(PyObject **ret_handle, struct err *err)
+int interpreter_start(PyObject **ret_bootstrap, struct err *err)
 {
 	PyStatus status = preinitialize();
 
@@ -108,5 +106,5 @@ int interpreter_start(PyObject **ret_handle, struct err *err)
 	status = initialize();
 	if (PyStatus_Exception(status))
 		return status_error(err, status, "with its configuration");
-	return import_bootstrap(ret_handle, err);
+	return import_bootstrap(ret_bootstrap, err);
 }

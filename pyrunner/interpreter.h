@@ -20,7 +20,7 @@ extern const long embedded_magic;
 
 /*
  * Starts the interpreter, with its environment variables in effect, UTF-8 mode on, and python3's signal
- * dispositions; imports the bootstrap modules; returns a new reference to pyaction_bootstrap.handle.handle.
+ * dispositions; imports the bootstrap modules; returns a new reference to the module pyaction_bootstrap.handle.
  * The caller has the interpreter's lock.
  */
-int interpreter_start(PyObject **ret_handle, struct err *err) UTIL_MUST_CHECK;
+int interpreter_start(PyObject **ret_bootstrap, struct err *err) UTIL_MUST_CHECK;

@@ -11,25 +11,39 @@ enum {
 };
 
 /* Python-level signal handlers of the function run here when the signal came between two activations. What
- * they raise then has nobody to go to but the log. */
-static void run_signal_handlers(void)
+ * they raise then ends the process (SystemExit) or goes to the log. */
+static void run_signal_handlers(PyObject *bootstrap)
 {
-	if (PyErr_CheckSignals() < 0)
+	cleanup_pyobject PyObject *type = NULL;
+	cleanup_pyobject PyObject *error = NULL;
+	cleanup_pyobject PyObject *traceback = NULL;
+	cleanup_pyobject PyObject *done = NULL;
+
+	if (PyErr_CheckSignals() == 0)
+		return;
+	PyErr_Fetch(&type, &error, &traceback); /* New references, or NULL. */
+	PyErr_NormalizeException(&type, &error, &traceback);
+	if (traceback != NULL)
+		(void) PyException_SetTraceback(error, traceback);
+	done = PyObject_CallMethod(bootstrap, "after_signal", "O", error); /* New. */
+	if (done == NULL)
 		PyErr_WriteUnraisable(NULL);
 }
 
 /* Blocks without the interpreter's lock, so that the function's threads run meanwhile. */
-static int next_line(struct channel *channel, const char **ret_line, size_t *ret_length)
+static int next_line(struct channel *channel, PyObject *bootstrap, const char **ret_line, size_t *ret_length)
 {
 	int r;
 
 	for (;;) {
+		run_signal_handlers(bootstrap);
 		Py_BEGIN_ALLOW_THREADS
 		r = channel_read_line(channel, ret_line, ret_length);
 		Py_END_ALLOW_THREADS
-		run_signal_handlers();
-		if (r != -EINTR)
+		if (r != -EINTR) {
+			run_signal_handlers(bootstrap);
 			return r;
+		}
 	}
 }
 
@@ -58,14 +72,14 @@ static int send_reply(const struct channel *channel, PyObject *reply)
 	return r;
 }
 
-static int answer(struct channel *channel, PyObject *handle, const char *line, size_t length, size_t *ret_size)
+static int answer(struct channel *channel, PyObject *bootstrap, const char *line, size_t length, size_t *ret_size)
 {
 	cleanup_pyobject PyObject *text = make_text(line, length); /* New reference. */
 	cleanup_pyobject PyObject *reply = NULL;
 
 	channel_trim(channel);
 	if (text != NULL)
-		reply = PyObject_CallOneArg(handle, text); /* New reference. */
+		reply = PyObject_CallMethod(bootstrap, "handle", "O", text); /* New reference. */
 	if (reply == NULL || !PyBytes_Check(reply)) {
 		/* A bug of ours, or an exception that a signal handler of the function raised in our code. */
 		PyErr_Print();
@@ -75,16 +89,16 @@ static int answer(struct channel *channel, PyObject *handle, const char *line, s
 	return send_reply(channel, reply);
 }
 
-static int serve(struct channel *channel, PyObject *handle)
+static int serve(struct channel *channel, PyObject *bootstrap)
 {
 	for (;;) {
 		const char *line;
 		size_t length, size = 0;
-		int r = next_line(channel, &line, &length);
+		int r = next_line(channel, bootstrap, &line, &length);
 
 		if (r <= 0)
 			return r;
-		r = answer(channel, handle, line, length, &size);
+		r = answer(channel, bootstrap, line, length, &size);
 		if (r < 0)
 			return r;
 		/* What a large payload took goes back to the system. */
@@ -96,16 +110,16 @@ static int serve(struct channel *channel, PyObject *handle)
 int main(void)
 {
 	struct channel channel;
-	PyObject *handle;
+	PyObject *bootstrap;
 	struct err err;
 
 	/* Nothing that C code prints is kept back: a crash would lose it, and its order. */
 	(void) setvbuf(stdout, NULL, _IONBF, 0);
-	if (channel_open(&channel, &err) < 0 || interpreter_start(&handle, &err) < 0) {
+	if (channel_open(&channel, &err) < 0 || interpreter_start(&bootstrap, &err) < 0) {
 		(void) fprintf(stderr, "pyrunner: %s\n", err.text);
 		return EXIT_NO_PYTHON;
 	}
-	if (serve(&channel, handle) < 0)
+	if (serve(&channel, bootstrap) < 0)
 		return EXIT_NO_PYTHON;
 	/* The proxy has gone. No Py_Finalize: threads of the function may hang in it. */
 	_exit(0);

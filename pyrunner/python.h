@@ -16,3 +16,32 @@ static inline void py_decrefp(PyObject **object)
 
 /* A local that owns a reference, or is NULL. */
 #define cleanup_pyobject __attribute__((cleanup(py_decrefp)))
+
+/* The exception that is set, which is cleared: a new reference, or NULL. */
+static inline PyObject *py_take_exception(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+	return PyErr_GetRaisedException();
+#else
+	PyObject *type, *value, *traceback;
+
+	PyErr_Fetch(&type, &value, &traceback); /* New references, or NULL. */
+	PyErr_NormalizeException(&type, &value, &traceback);
+	if (traceback != NULL)
+		(void) PyException_SetTraceback(value, traceback);
+	Py_XDECREF(type);
+	Py_XDECREF(traceback);
+	return value;
+#endif
+}
+
+/* Makes the text of a str accessible, which C extensions could leave undone up to 3.11. -1 with MemoryError. */
+static inline int py_ready_text(PyObject *text)
+{
+#if PY_VERSION_HEX < 0x030C0000
+	return PyUnicode_READY(text);
+#else
+	(void) text;
+	return 0;
+#endif
+}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+from os import environ
+from time import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,13 +38,16 @@ class Context:
     request_id: str
 
     def __init__(self, variables: Mapping[str, str]) -> None:
+        """variables: those of the activation; the process's own stand in for what it does not bring."""
         for attribute, variable in _ATTRIBUTES:
-            setattr(self, attribute, variables.get(variable, ""))
-        self.deadline = _parse_deadline(variables.get("__OW_DEADLINE", ""))
+            value = variables.get(variable)
+            setattr(self, attribute, environ.get(variable, "") if value is None else value)
+        deadline = variables.get("__OW_DEADLINE")
+        self.deadline = _parse_deadline(environ.get("__OW_DEADLINE", "") if deadline is None else deadline)
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until the deadline, 0 when it has passed."""
-        return max(0, self.deadline - int(time.time() * 1000))
+        return max(0, self.deadline - int(time() * 1000))
 
 
 def _parse_deadline(text: str) -> int:
@@ -54,4 +58,4 @@ def _parse_deadline(text: str) -> int:
     try:
         return int(float(text))
     except (ValueError, OverflowError):
-        return int(time.time() * 1000) + DEFAULT_TIMEOUT_MS
+        return int(time() * 1000) + DEFAULT_TIMEOUT_MS

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def _text_of(value: object) -> str:
+    """A string as it is; of any other value its JSON text."""
     return value if isinstance(value, str) else wire.encode(value).decode("utf-8")
 
 
@@ -24,7 +25,7 @@ def apply_init(variables: Mapping[str, Any]) -> None:
     for name, value in variables.items():
         try:
             os.environ[name] = _text_of(value)
-        except (ValueError, UnicodeError) as error:
+        except (ValueError, OSError, wire.NotSerializable) as error:
             raise ValueError(f"the environment variable {name!r} cannot be set: {error}") from None
     if "TZ" in variables:
         time.tzset()
@@ -34,21 +35,27 @@ def apply_init(variables: Mapping[str, Any]) -> None:
 _hidden: Dict[str, Optional[str]] = {}
 
 
-def apply_activation(message: Mapping[str, Any]) -> None:
-    """Sets __OW_<NAME> for each member of a /run body but "value"; those of the activation before that are not
-    in this one get back the value they had before."""
-    wanted = {"__OW_" + key.upper(): value for key, value in message.items() if key != "value"}
-    for name in [name for name in _hidden if name not in wanted]:
+def apply_activation(message: Mapping[str, Any]) -> Dict[str, str]:
+    """Sets __OW_<NAME> for each member of a /run body but "value", and returns them; those of the activation
+    before that are not in this one get back the value they had before."""
+    variables = {}
+    for key, value in message.items():
+        if key != "value":
+            try:
+                variables["__OW_" + key.upper()] = _text_of(value)
+            except wire.NotSerializable:  # it has a lone surrogate
+                continue
+    for name in [name for name in _hidden if name not in variables]:
         _restore(name, _hidden.pop(name))
-    for name, value in wanted.items():
-        before = os.environ.get(name)
+    for name, text in variables.items():
         try:
-            text = _text_of(value)
+            before = os.environ.get(name)
             if text != before:
                 os.environ[name] = text
-        except (ValueError, UnicodeError):  # a name or value that no variable can have, such as one with NUL
+        except (ValueError, OSError):  # a name or value that no variable can have, such as one with NUL
             continue
         _hidden.setdefault(name, before)
+    return variables
 
 
 def _restore(name: str, value: Optional[str]) -> None:

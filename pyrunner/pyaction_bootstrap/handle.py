@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import os
 import sys
+from os import _exit, getpid
 
-from pyaction_bootstrap import environment, loader, openwhisk, report, streams, virtualenv, wire
+from pyaction_bootstrap import environment, loader, openwhisk, precompile, report, streams, virtualenv, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Optional, Tuple, Union
+    from typing import Any, Dict, NoReturn, Optional, Tuple, Union
 
-_pid = os.getpid()
+streams.install()
+
+_pid = getpid()
 _function: Optional[openwhisk.Function] = None
 
 
@@ -23,10 +26,13 @@ def handle(line: Union[str, bytes]) -> bytes:
     try:
         status, payload = _answer(line)
     except SystemExit as error:
-        _exit(error)
-    if os.getpid() != _pid:  # a child that the function forked and that came back here
+        end_process(error)
+    except BaseException as error:  # out of memory in our own code, or a signal handler of the function in it
+        report.print_exception(error)
+        status, payload = "function_error", openwhisk.error_document(report.describe(error))
+    if getpid() != _pid:  # a child that the function forked and that came back here
         streams.flush()
-        os._exit(0)
+        _exit(0)
     streams.flush()
     return b'{"status":"%s"}\n%s\n' % (status.encode("ascii"), payload)
 
@@ -40,8 +46,7 @@ def _answer(line: Union[str, bytes]) -> Tuple[str, bytes]:
     if not isinstance(message, dict):
         return "bad_request", openwhisk.error_document("The request body is not a JSON object.")
     if _function is not None:
-        environment.apply_activation(message)
-        return _function.run(message.get("value", {}))
+        return _function.run(message.get("value", {}), environment.apply_activation(message))
     try:
         _function = _initialize(message)
     except SystemExit:
@@ -62,19 +67,31 @@ def _initialize(message: Dict[str, Any]) -> openwhisk.Function:
     sys.path.insert(0, root)
     environment.apply_init(message["env"])
     virtualenv.use(root)
-    handler = loader.load(root, message["handler"], message["source"])
+    compiler = precompile.start(root)
+    try:
+        handler = loader.load(root, message["handler"], message["source"])
+    finally:
+        precompile.stop(compiler)
     return openwhisk.Function(handler)
 
 
 def _describe_failure(error: BaseException) -> str:
-    """The answer's text; and the traceback on stderr, where it is the user's own code that failed."""
+    """The answer's text. On stderr the same, or where the user's own code failed, the traceback."""
     if isinstance(error, (loader.LoadError, virtualenv.InvalidVirtualenv, virtualenv.RequirementsFailed)):
-        return report.describe(error)
+        report.print_line(str(error))
+        return str(error)
     report.print_exception(error)
     return f"Cannot start action. Check logs for details. ({type(error).__name__}: {report.describe(error)})"
 
 
-def _exit(error: SystemExit) -> None:
+def after_signal(error: BaseException) -> None:
+    """Takes what a signal handler of the function raised between two activations."""
+    if isinstance(error, SystemExit):
+        end_process(error)
+    report.print_exception(error)
+
+
+def end_process(error: SystemExit) -> NoReturn:
     """Ends the process as sys.exit() asked, at once: threads are not waited for."""
     import atexit
 
@@ -84,4 +101,4 @@ def _exit(error: SystemExit) -> None:
         code = 1
     atexit._run_exitfuncs()
     streams.flush()
-    os._exit((code or 0) & 0xFF)
+    _exit((code or 0) & 0xFF)

@@ -7,8 +7,6 @@ import importlib.machinery
 import os
 import sys
 
-from pyaction_bootstrap import report
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
@@ -56,7 +54,6 @@ def load(root: str, handler: str, is_source: bool) -> Callable[..., Any]:
         function = getattr(module, function_name)
     except AttributeError:
         where = module_name.replace(".", "/") + ".py" if module_name else _MAIN_FILE
-        report.print_line(f"Invalid function: there is no '{function_name}' in {where}.")
         raise LoadError(f"Cannot start action. There is no function '{function_name}' in {where}.") from None
     if not callable(function):
         raise LoadError(
@@ -90,7 +87,6 @@ def _find_main(root: str) -> str:
     if os.path.isfile(other) and not _is_program(other):
         os.rename(other, path)
         return path
-    report.print_line("Zip file does not include '__main__.py'.")
     raise LoadError(
         "The action failed to generate or locate a binary. See logs for details. "
         "(Zip file does not include '__main__.py'.)"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 from pyaction_bootstrap import report, wire
 from pyaction_bootstrap.context import Context
 from pyaction_bootstrap.signature import make_call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Tuple
+    from typing import Any, Callable, Mapping, Tuple
 
 _NOT_AN_OBJECT = "The action did not return a dictionary or array."
 
@@ -39,14 +37,14 @@ class Function:
     def __init__(self, handler: Callable[..., Any]) -> None:
         self._call = make_call(handler)
 
-    def run(self, event: Any) -> Tuple[str, bytes]:
-        """Calls the handler with event; the activation's variables are set. Returns the status of the reply
+    def run(self, event: Any, variables: Mapping[str, str]) -> Tuple[str, bytes]:
+        """Calls the handler with event. variables: those of the activation. Returns the status of the reply
         ("success", "application_error", "function_error") and its payload.
 
         Lets SystemExit through, which ends the process as it would anywhere.
         """
         try:
-            result = self._call(event, Context(os.environ))
+            result = self._call(event, Context(variables))
             if hasattr(type(result), "__await__"):
                 result = _await(result)
         except SystemExit:

@@ -16,7 +16,7 @@ _OWN_FILE_PREFIXES = ("<pyaction>/", "<frozen importlib")
 def print_line(text: str) -> None:
     """A line on the function's stderr, which the function may have closed or replaced."""
     try:
-        print(text, file=sys.stderr)
+        sys.stderr.write(text + "\n")
     except Exception:
         pass
 
@@ -30,6 +30,9 @@ def _skip_own_frames(traceback: Optional[TracebackType]) -> Optional[TracebackTy
 def print_exception(error: BaseException) -> None:
     """The traceback on stderr as python3 prints it, from the user's first frame on, causes included."""
     error.__traceback__ = _skip_own_frames(error.__traceback__)
+    if error.__traceback__ is None and error.__context__ is None:
+        # Python leaves the header out where there is no frame: a syntax error, a handler with other parameters.
+        print_line("Traceback (most recent call last):")
     try:
         # In C up to 3.12: no import of traceback, and an exception whose __str__ raises does not stop it.
         sys.__excepthook__(type(error), error, error.__traceback__)

@@ -59,9 +59,11 @@ def install() -> None:
 
 def flush() -> None:
     """Flushes what the function put in the place of the log streams; theirs hold nothing back."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None and stream not in _streams:
-            try:
-                stream.flush()
-            except Exception:  # the function's own object: whatever it does is its own business
-                pass
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name, None)
+        if stream is None or any(stream is ours for ours in _streams):
+            continue
+        try:
+            stream.flush()
+        except Exception:  # the function's own object: whatever it does is its own business
+            pass

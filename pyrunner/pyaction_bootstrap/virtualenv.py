@@ -64,12 +64,9 @@ def _activate(root: str, folder: str) -> None:
         )
         packages = other
     if packages is None and not os.path.isfile(script):
-        report.print_line(
-            f"Zip file does not include {_FOLDER}/bin/activate_this.py or {_FOLDER}/lib/{_VERSION}/site-packages."
-        )
         raise InvalidVirtualenv(
-            f"Invalid virtualenv. The action failed to load it: it has neither bin/activate_this.py nor "
-            f"lib/{_VERSION}/site-packages."
+            f"Invalid virtualenv. The action failed to load it. (Zip file does not include "
+            f"{_FOLDER}/bin/activate_this.py or {_FOLDER}/lib/{_VERSION}/site-packages.)"
         )
     before = list(sys.path)
     if os.path.isfile(script):

@@ -1,0 +1,596 @@
+#include "json_decode.h"
+
+#include "json_text.h"
+
+#include <float.h>
+#include <math.h>
+
+enum {
+	MEMO_BITS = 8,
+	MEMO_LONGEST = 40, /* bytes of a key that is kept */
+	LAST_POWER = 19,   /* of ten, in 64 bits */
+};
+
+struct decoder {
+	const unsigned char *text, *at, *end;
+	int depth;
+	/* Strings with escapes are put together here. */
+	unsigned char *scratch;
+	size_t scratch_capacity;
+	/* Keys of objects, owned: most objects have those of the one before. Found by hash, the last one wins. */
+	PyObject *memo[1 << MEMO_BITS];
+};
+
+static const uint64_t powers_of_ten[LAST_POWER + 1] = {
+	1ULL, 10ULL, 100ULL, 1000ULL, 10000ULL, 100000ULL, 1000000ULL, 10000000ULL, 100000000ULL, 1000000000ULL,
+	10000000000ULL, 100000000000ULL, 1000000000000ULL, 10000000000000ULL, 100000000000000ULL,
+	1000000000000000ULL, 10000000000000000ULL, 100000000000000000ULL, 1000000000000000000ULL,
+	10000000000000000000ULL
+};
+
+static PyObject *decode_value(struct decoder *decoder);
+
+static PyObject *fail(const struct decoder *decoder, const unsigned char *at, const char *problem)
+{
+	if (at < decoder->end)
+		return PyErr_Format(PyExc_ValueError, "%s at byte %zd", problem, (Py_ssize_t) (at - decoder->text));
+	return PyErr_Format(PyExc_ValueError, "unexpected end of the text at byte %zd", (Py_ssize_t) (at - decoder->text));
+}
+
+/* The next byte, or -1 at the end. */
+static int peek(const struct decoder *decoder)
+{
+	return decoder->at < decoder->end ? *decoder->at : -1;
+}
+
+static int skip_space(struct decoder *decoder)
+{
+	while (decoder->at < decoder->end) {
+		unsigned char byte = *decoder->at;
+
+		if (byte != ' ' && byte != '\n' && byte != '\t' && byte != '\r')
+			return byte;
+		decoder->at++;
+	}
+	return -1;
+}
+
+/* --- strings */
+
+/* The first byte that is not simply itself in a string, or end. */
+static const unsigned char *find_special(const unsigned char *at, const unsigned char *end)
+{
+	for (; end - at >= 8; at += 8) {
+		uint64_t special = json_special_bytes(json_load_word(at));
+
+		if (special != 0)
+			return at + (__builtin_ctzll(special) >> 3);
+	}
+	while (at < end && !json_is_special(*at))
+		at++;
+	return at;
+}
+
+/* The closing quote of the string with this body; NULL with ValueError. Sets what the body has. */
+static const unsigned char *find_quote(const struct decoder *decoder, const unsigned char *at, bool *ret_escapes)
+{
+	*ret_escapes = false;
+	for (;;) {
+		at = find_special(at, decoder->end);
+		while (at < decoder->end && *at >= 0x80)
+			at++;
+		if (at >= decoder->end) {
+			fail(decoder, decoder->end, "");
+			return NULL;
+		}
+		if (*at == '"')
+			return at;
+		if (*at < 0x20) {
+			fail(decoder, at, "control character in a string");
+			return NULL;
+		}
+		*ret_escapes = true;
+		at += decoder->end - at >= 2 ? 2 : 1;
+	}
+}
+
+/* Four hexadecimal digits, or -1. */
+static int32_t read_hex(const unsigned char *at, const unsigned char *end)
+{
+	int32_t value = 0;
+
+	if (end - at < 4)
+		return -1;
+	for (int i = 0; i < 4; i++) {
+		unsigned char digit = at[i], letter = digit | 0x20;
+
+		if (digit >= '0' && digit <= '9')
+			value = value << 4 | (digit - '0');
+		else if (letter >= 'a' && letter <= 'f')
+			value = value << 4 | (letter - 'a' + 10);
+		else
+			return -1;
+	}
+	return value;
+}
+
+/*
+ * Reads the escape at *at, a backslash, and moves *at behind it: its code point, or -1 with *at at what is
+ * wrong. Two escapes that are a surrogate pair are one code point.
+ */
+static int32_t read_escape(const unsigned char **at, const unsigned char *end)
+{
+	static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
+	const unsigned char *behind = *at + 2;
+	const char *letter;
+	int32_t high, low;
+
+	if (behind[-1] != 'u') {
+		letter = memchr(letters, behind[-1], sizeof(letters) - 1);
+		if (letter == NULL)
+			return -1;
+		*at = behind;
+		return meanings[letter - letters];
+	}
+	high = read_hex(behind, end);
+	if (high < 0)
+		return -1;
+	behind += 4;
+	*at = behind;
+	if ((high & 0xFC00) != 0xD800 || end - behind < 6 || behind[0] != '\\' || behind[1] != 'u')
+		return high;
+	low = read_hex(behind + 2, end);
+	if ((low & ~0x3FF) != 0xDC00) /* not a low surrogate; or no escape at all, which the next call finds */
+		return high;
+	*at = behind + 6;
+	return 0x10000 + ((high & 0x3FF) << 10) + (low & 0x3FF);
+}
+
+/* Reports where in the string UTF-8 ends. Replaces the UnicodeDecodeError that is set; leaves any other. */
+static PyObject *fail_utf8(const struct decoder *decoder, const unsigned char *body, size_t length)
+{
+	cleanup_pyobject PyObject *error = NULL;
+	cleanup_pyobject PyObject *text = NULL;
+	Py_ssize_t start;
+
+	if (!PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
+		return NULL;
+	PyErr_Clear();
+	/* Again from the text itself: what failed may have been its unescaped copy. */
+	text = PyUnicode_DecodeUTF8((const char *) body, (Py_ssize_t) length, NULL); /* New reference, or NULL. */
+	error = py_take_exception(); /* New reference, or NULL. */
+	if (error == NULL || PyUnicodeDecodeError_GetStart(error, &start) < 0)
+		start = 0;
+	return fail(decoder, body + start, "invalid UTF-8");
+}
+
+static int reserve_scratch(struct decoder *decoder, size_t length)
+{
+	unsigned char *grown;
+
+	if (length <= decoder->scratch_capacity)
+		return 0;
+	grown = realloc(decoder->scratch, length);
+	if (grown == NULL) {
+		PyErr_NoMemory();
+		return -1;
+	}
+	decoder->scratch = grown;
+	decoder->scratch_capacity = length;
+	return 0;
+}
+
+/* A string whose body has escapes: they are replaced by UTF-8, which is never longer. */
+static PyObject *unescape(struct decoder *decoder, const unsigned char *body, const unsigned char *end)
+{
+	const unsigned char *at = body;
+	bool surrogates = false;
+	unsigned char *to;
+	PyObject *text;
+
+	if (reserve_scratch(decoder, (size_t) (end - body)) < 0)
+		return NULL;
+	to = decoder->scratch;
+	while (at < end) {
+		const unsigned char *backslash = memchr(at, '\\', (size_t) (end - at));
+		size_t length = (size_t) ((backslash != NULL ? backslash : end) - at);
+
+		memcpy(to, at, length);
+		to += length;
+		at += length;
+		if (at < end) {
+			int32_t code_point = read_escape(&at, end);
+
+			if (code_point < 0)
+				return fail(decoder, at, "invalid escape");
+			surrogates |= json_is_surrogate((uint32_t) code_point);
+			to = json_put_utf8(to, (uint32_t) code_point);
+		}
+	}
+	if (surrogates) {
+		/* The one below would take them from the text too, where they are no UTF-8. */
+		cleanup_pyobject PyObject *strict = PyUnicode_DecodeUTF8((const char *) body, end - body, NULL);
+
+		if (strict == NULL)
+			return fail_utf8(decoder, body, (size_t) (end - body));
+	}
+	text = PyUnicode_DecodeUTF8((const char *) decoder->scratch, to - decoder->scratch,
+		surrogates ? "surrogatepass" : NULL); /* New reference. */
+	return text != NULL ? text : fail_utf8(decoder, body, (size_t) (end - body));
+}
+
+/* New reference. */
+static PyObject *make_ascii(const unsigned char *body, size_t length)
+{
+	PyObject *text;
+
+	if (length <= 1) /* those that are shared */
+		return PyUnicode_DecodeUTF8((const char *) body, (Py_ssize_t) length, NULL);
+	text = PyUnicode_New((Py_ssize_t) length, 127);
+	if (text != NULL)
+		memcpy(PyUnicode_1BYTE_DATA(text), body, length);
+	return text;
+}
+
+/* A string that is not ASCII alone, with its opening quote read. */
+static PyObject *decode_other_string(struct decoder *decoder, const unsigned char *body)
+{
+	bool escapes;
+	const unsigned char *quote = find_quote(decoder, body, &escapes);
+	PyObject *text;
+
+	if (quote == NULL)
+		return NULL;
+	decoder->at = quote + 1;
+	if (escapes)
+		return unescape(decoder, body, quote);
+	text = PyUnicode_DecodeUTF8((const char *) body, quote - body, NULL); /* New reference. */
+	return text != NULL ? text : fail_utf8(decoder, body, (size_t) (quote - body));
+}
+
+/* With its opening quote read. New reference. */
+static PyObject *decode_string(struct decoder *decoder)
+{
+	const unsigned char *body = decoder->at, *special = find_special(body, decoder->end);
+
+	if (special == decoder->end || *special != '"')
+		return decode_other_string(decoder, body);
+	decoder->at = special + 1;
+	return make_ascii(body, (size_t) (special - body));
+}
+
+/* --- objects and arrays */
+
+static PyObject **memo_slot(struct decoder *decoder, const unsigned char *key, size_t length)
+{
+	uint64_t word = length;
+
+	if (length >= 8) {
+		word += json_load_word(key) + 31 * json_load_word(key + length - 8);
+	} else {
+		for (size_t i = 0; i < length; i++)
+			word = word << 8 | key[i];
+	}
+	return &decoder->memo[word * 0x9E3779B97F4A7C15ULL >> (64 - MEMO_BITS)];
+}
+
+/* As decode_string; a key that the document has had already is the same object, which spares its hash too. */
+static PyObject *decode_key(struct decoder *decoder)
+{
+	const unsigned char *body = decoder->at, *special = find_special(body, decoder->end);
+	size_t length = (size_t) (special - body);
+	PyObject **slot;
+
+	if (special == decoder->end || *special != '"' || length > MEMO_LONGEST)
+		return decode_string(decoder);
+	decoder->at = special + 1;
+	slot = memo_slot(decoder, body, length);
+	if (*slot == NULL || (size_t) PyUnicode_GET_LENGTH(*slot) != length ||
+		memcmp(PyUnicode_1BYTE_DATA(*slot), body, length) != 0) {
+		PyObject *key = make_ascii(body, length); /* New reference, for the memo. */
+
+		if (key == NULL)
+			return NULL;
+		Py_XSETREF(*slot, key);
+	}
+	Py_INCREF(*slot);
+	return *slot;
+}
+
+static int decode_member(struct decoder *decoder, PyObject *dict)
+{
+	cleanup_pyobject PyObject *key = NULL;
+	cleanup_pyobject PyObject *value = NULL;
+
+	if (skip_space(decoder) != '"') {
+		fail(decoder, decoder->at, "expected a key in quotes");
+		return -1;
+	}
+	decoder->at++;
+	key = decode_key(decoder); /* New reference. */
+	if (key == NULL)
+		return -1;
+	if (skip_space(decoder) != ':') {
+		fail(decoder, decoder->at, "expected ':'");
+		return -1;
+	}
+	decoder->at++;
+	value = decode_value(decoder); /* New reference. */
+	return value != NULL ? PyDict_SetItem(dict, key, value) : -1;
+}
+
+/* With its brace read. New reference. */
+static PyObject *decode_object(struct decoder *decoder)
+{
+	cleanup_pyobject PyObject *dict = PyDict_New(); /* New reference. */
+
+	if (dict == NULL)
+		return NULL;
+	if (skip_space(decoder) == '}') {
+		decoder->at++;
+		return steal_ptr(&dict);
+	}
+	for (;;) {
+		int byte;
+
+		if (decode_member(decoder, dict) < 0)
+			return NULL;
+		byte = skip_space(decoder);
+		if (byte != ',' && byte != '}')
+			return fail(decoder, decoder->at, "expected ',' or '}'");
+		decoder->at++;
+		if (byte == '}')
+			return steal_ptr(&dict);
+	}
+}
+
+/* With its bracket read. New reference. */
+static PyObject *decode_array(struct decoder *decoder)
+{
+	cleanup_pyobject PyObject *list = PyList_New(0); /* New reference. */
+
+	if (list == NULL)
+		return NULL;
+	if (skip_space(decoder) == ']') {
+		decoder->at++;
+		return steal_ptr(&list);
+	}
+	for (;;) {
+		cleanup_pyobject PyObject *item = decode_value(decoder); /* New reference. */
+		int byte;
+
+		if (item == NULL || PyList_Append(list, item) < 0)
+			return NULL;
+		byte = skip_space(decoder);
+		if (byte != ',' && byte != ']')
+			return fail(decoder, decoder->at, "expected ',' or ']'");
+		decoder->at++;
+		if (byte == ']')
+			return steal_ptr(&list);
+	}
+}
+
+static PyObject *decode_container(struct decoder *decoder)
+{
+	PyObject *container;
+
+	if (decoder->depth == JSON_MAX_DEPTH)
+		return PyErr_Format(PyExc_ValueError, "it is nested too deeply, more than %d levels", JSON_MAX_DEPTH);
+	decoder->depth++;
+	container = *decoder->at++ == '{' ? decode_object(decoder) : decode_array(decoder); /* New reference. */
+	decoder->depth--;
+	return container;
+}
+
+/* --- numbers */
+
+struct number {
+	uint64_t digits; /* all of them as an integer */
+	int exponent;    /* of ten, to multiply it with */
+	bool negative, is_float;
+	bool exact; /* else there are more digits than fit */
+};
+
+static bool is_digit(int byte)
+{
+	return byte >= '0' && byte <= '9';
+}
+
+/* Reads digits, at least one; returns how many, 0 with ValueError. */
+static Py_ssize_t scan_digits(struct decoder *decoder, struct number *number)
+{
+	const unsigned char *start = decoder->at;
+
+	for (; is_digit(peek(decoder)); decoder->at++) {
+		if (number->digits >= powers_of_ten[LAST_POWER - 1])
+			number->exact = false;
+		else
+			number->digits = number->digits * 10 + (uint64_t) (*decoder->at - '0');
+	}
+	if (decoder->at == start)
+		fail(decoder, start, "expected a digit");
+	return decoder->at - start;
+}
+
+static int scan_exponent(struct decoder *decoder, struct number *number)
+{
+	struct number exponent = { .exact = true };
+	int sign;
+
+	decoder->at++;
+	sign = peek(decoder);
+	if (sign == '-' || sign == '+')
+		decoder->at++;
+	if (scan_digits(decoder, &exponent) == 0)
+		return -1;
+	if (!exponent.exact || exponent.digits > 1000)
+		number->exact = false;
+	else
+		number->exponent += sign == '-' ? -(int) exponent.digits : (int) exponent.digits;
+	return 0;
+}
+
+/* Reads a number by the grammar of RFC 8259, 6. -1 with ValueError. */
+static int scan_number(struct decoder *decoder, struct number *number)
+{
+	*number = (struct number) { .exact = true, .negative = peek(decoder) == '-' };
+	if (number->negative)
+		decoder->at++;
+	if (peek(decoder) == '0')
+		decoder->at++; /* no digit can follow: what reads on finds it there */
+	else if (scan_digits(decoder, number) == 0)
+		return -1;
+	if (peek(decoder) == '.') {
+		Py_ssize_t places;
+
+		decoder->at++;
+		places = scan_digits(decoder, number);
+		if (places == 0)
+			return -1;
+		number->is_float = true;
+		if (places > 1000)
+			number->exact = false;
+		else
+			number->exponent = -(int) places;
+	}
+	if ((peek(decoder) | 0x20) == 'e') {
+		number->is_float = true;
+		return scan_exponent(decoder, number);
+	}
+	return 0;
+}
+
+/*
+ * digits / 10^places, correctly rounded, for digits > 0: the quotient of the integers to at least 64 bits, of
+ * which the lowest that are kept also say whether anything but zeros was cut off. So the conversion rounds as
+ * if it had all of them.
+ */
+static double divide(uint64_t digits, int places)
+{
+	int shift = 64 + __builtin_clzll(digits);
+	unsigned __int128 dividend = (unsigned __int128) digits << shift;
+	unsigned __int128 quotient = dividend / powers_of_ten[places];
+	uint64_t high = (uint64_t) (quotient >> 64);
+	int surplus = 1 + (high != 0 ? 64 - __builtin_clzll(high) : 0);
+	uint64_t kept = (uint64_t) (quotient >> surplus);
+	bool cut = (unsigned __int128) kept << surplus != quotient || quotient * powers_of_ten[places] != dividend;
+
+	return ldexp((double) (int64_t) (kept | cut), surplus - shift);
+}
+
+/* The number as a float, correctly rounded; false if that takes more than this knows. */
+static bool make_double(const struct number *number, double *ret_value)
+{
+	double value;
+
+	if (!number->exact || number->exponent < -LAST_POWER || number->exponent > LAST_POWER || FLT_EVAL_METHOD != 0)
+		return false;
+	if (number->digits <= 1ULL << DBL_MANT_DIG && number->exponent >= 0) /* both exact, so rounded once */
+		value = (double) number->digits * (double) powers_of_ten[number->exponent];
+	else if (number->digits <= 1ULL << DBL_MANT_DIG)
+		value = (double) number->digits / (double) powers_of_ten[-number->exponent];
+	else if (number->exponent < 0)
+		value = divide(number->digits, -number->exponent);
+	else
+		return false;
+	*ret_value = number->negative ? -value : value;
+	return true;
+}
+
+/* By the interpreter's own functions, which want a NUL behind it. New reference. */
+static PyObject *convert_number(const struct decoder *decoder, const unsigned char *start, bool is_float)
+{
+	size_t length = (size_t) (decoder->at - start);
+	cleanup_free char *copy = malloc(length + 1);
+	double value;
+
+	if (copy == NULL)
+		return PyErr_NoMemory();
+	memcpy(copy, start, length);
+	copy[length] = '\0';
+	if (!is_float)
+		return PyLong_FromString(copy, NULL, 10);
+	value = PyOS_string_to_double(copy, NULL, NULL);
+	return PyErr_Occurred() == NULL ? PyFloat_FromDouble(value) : NULL;
+}
+
+/* New reference. */
+static PyObject *decode_number(struct decoder *decoder)
+{
+	const unsigned char *start = decoder->at;
+	struct number number;
+	double value;
+
+	if (scan_number(decoder, &number) < 0)
+		return NULL;
+	if (number.is_float && make_double(&number, &value))
+		return PyFloat_FromDouble(value);
+	if (!number.is_float && number.exact && number.digits <= INT64_MAX)
+		return PyLong_FromLongLong(number.negative ? -(int64_t) number.digits : (int64_t) number.digits);
+	return convert_number(decoder, start, number.is_float);
+}
+
+/* --- values */
+
+/* New reference. */
+static PyObject *decode_literal(struct decoder *decoder, const char *literal, PyObject *value)
+{
+	size_t length = strlen(literal);
+
+	if ((size_t) (decoder->end - decoder->at) < length || memcmp(decoder->at, literal, length) != 0)
+		return fail(decoder, decoder->at, "unexpected character");
+	decoder->at += length;
+	Py_INCREF(value);
+	return value;
+}
+
+/* New reference. */
+static PyObject *decode_value(struct decoder *decoder)
+{
+	int byte = skip_space(decoder);
+
+	switch (byte) {
+	case '"':
+		decoder->at++;
+		return decode_string(decoder);
+	case '{':
+	case '[':
+		return decode_container(decoder);
+	case 't':
+		return decode_literal(decoder, "true", Py_True);
+	case 'f':
+		return decode_literal(decoder, "false", Py_False);
+	case 'n':
+		return decode_literal(decoder, "null", Py_None);
+	default:
+		if (byte == '-' || is_digit(byte))
+			return decode_number(decoder);
+		return fail(decoder, decoder->at, "unexpected character");
+	}
+}
+
+static void decoder_clearp(struct decoder *decoder)
+{
+	free(decoder->scratch);
+	for (size_t i = 0; i < ARRAY_SIZE(decoder->memo); i++)
+		Py_CLEAR(decoder->memo[i]);
+}
+
+PyObject *json_decode(const char *text, size_t length)
+{
+	__attribute__((cleanup(decoder_clearp))) struct decoder decoder = {
+		.text = (const unsigned char *) text,
+		.at = (const unsigned char *) text,
+		.end = (const unsigned char *) text + length,
+	};
+	cleanup_pyobject PyObject *value = NULL;
+
+	if (skip_space(&decoder) < 0) {
+		PyErr_SetString(PyExc_ValueError, "the text is empty");
+		return NULL;
+	}
+	value = decode_value(&decoder); /* New reference. */
+	if (value != NULL && skip_space(&decoder) >= 0)
+		return fail(&decoder, decoder.at, "something follows the JSON");
+	return steal_ptr(&value);
+}

@@ -1,0 +1,438 @@
+#include "json_encode.h"
+
+#include "json_text.h"
+
+#include <math.h>
+
+enum {
+	FIRST_CAPACITY = 512,
+	CHUNK = 4096,       /* characters of a string that are written at a time */
+	LONGEST_ESCAPE = 6, /* bytes that a character can become: \u001f */
+	LONGEST_NUMBER = 32,
+	EXACT_DIGITS = 15, /* of a decimal fraction that a double keeps: DBL_DIG */
+	CHECK_EVERY = 16,  /* levels between two looks for a circle */
+};
+
+struct encoder {
+	PyObject *bytes; /* owned; longer than what is used of it */
+	unsigned char *data;
+	size_t used, capacity;
+};
+
+/* The containers around a value, on the stack of the calls. */
+struct level {
+	const struct level *up;
+	PyObject *container; /* Borrowed from the caller. */
+	int depth;
+};
+
+static int encode_value(struct encoder *encoder, PyObject *value, const struct level *up);
+
+/* --- the bytes */
+
+/* Makes room for that many more bytes; -1 with MemoryError. */
+static int reserve(struct encoder *encoder, size_t count)
+{
+	size_t capacity = encoder->capacity;
+
+	if (count <= capacity - encoder->used)
+		return 0;
+	while (count > capacity - encoder->used)
+		capacity = capacity == 0 ? FIRST_CAPACITY : 2 * capacity;
+	if (encoder->bytes == NULL)
+		encoder->bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t) capacity); /* New reference. */
+	else
+		(void) _PyBytes_Resize(&encoder->bytes, (Py_ssize_t) capacity); /* NULL when it fails */
+	if (encoder->bytes == NULL)
+		return -1;
+	encoder->data = (unsigned char *) PyBytes_AS_STRING(encoder->bytes);
+	encoder->capacity = capacity;
+	return 0;
+}
+
+static int put(struct encoder *encoder, const char *text, size_t length)
+{
+	if (reserve(encoder, length) < 0)
+		return -1;
+	memcpy(encoder->data + encoder->used, text, length);
+	encoder->used += length;
+	return 0;
+}
+
+static int put_byte(struct encoder *encoder, unsigned char byte)
+{
+	if (reserve(encoder, 1) < 0)
+		return -1;
+	encoder->data[encoder->used++] = byte;
+	return 0;
+}
+
+/* --- strings */
+
+static unsigned char *put_escape(unsigned char *to, unsigned char byte)
+{
+	static const char letters[0x20] = { ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't' };
+	char letter = byte < 0x20 ? letters[byte] : (char) byte;
+
+	*to++ = '\\';
+	if (letter != 0) {
+		*to++ = (unsigned char) letter;
+		return to;
+	}
+	memcpy(to, "u00", 3);
+	to[3] = (unsigned char) "0123456789abcdef"[byte >> 4];
+	to[4] = (unsigned char) "0123456789abcdef"[byte & 0xF];
+	return to + 5;
+}
+
+static unsigned char *put_character(unsigned char *to, uint32_t code_point)
+{
+	if (code_point >= 0x80)
+		return json_put_utf8(to, code_point);
+	if (json_is_special((unsigned char) code_point))
+		return put_escape(to, (unsigned char) code_point);
+	*to++ = (unsigned char) code_point;
+	return to;
+}
+
+/* Characters up to U+00FF, most of them ASCII. to has LONGEST_ESCAPE bytes for each. */
+static unsigned char *put_narrow(unsigned char *to, const unsigned char *from, size_t count)
+{
+	const unsigned char *end = from + count;
+
+	while (end - from >= 8) {
+		if (json_special_bytes(json_load_word(from)) == 0) {
+			memcpy(to, from, 8);
+			to += 8;
+			from += 8;
+			continue;
+		}
+		for (int i = 0; i < 8; i++)
+			to = put_character(to, *from++);
+	}
+	while (from < end)
+		to = put_character(to, *from++);
+	return to;
+}
+
+/* Characters of two or four bytes each; NULL if one is a surrogate, which UTF-8 has not. */
+static inline unsigned char *put_wide(unsigned char *to, int kind, const void *data, Py_ssize_t start, size_t count)
+{
+	for (Py_ssize_t i = start; i < start + (Py_ssize_t) count; i++) {
+		uint32_t code_point = PyUnicode_READ(kind, data, i);
+
+		if (json_is_surrogate(code_point))
+			return NULL;
+		to = put_character(to, code_point);
+	}
+	return to;
+}
+
+static unsigned char *put_chunk(unsigned char *to, int kind, const void *data, Py_ssize_t start, size_t count)
+{
+	if (kind == PyUnicode_1BYTE_KIND)
+		return put_narrow(to, (const unsigned char *) data + start, count);
+	if (kind == PyUnicode_2BYTE_KIND)
+		return put_wide(to, PyUnicode_2BYTE_KIND, data, start, count);
+	return put_wide(to, PyUnicode_4BYTE_KIND, data, start, count);
+}
+
+static int encode_string(struct encoder *encoder, PyObject *text)
+{
+	Py_ssize_t length, start = 0;
+	const void *data;
+	int kind;
+
+	if (py_ready_text(text) < 0 || put_byte(encoder, '"') < 0)
+		return -1;
+	length = PyUnicode_GET_LENGTH(text);
+	kind = (int) PyUnicode_KIND(text);
+	data = PyUnicode_DATA(text); /* Borrowed from text. */
+	while (start < length) {
+		size_t count = length - start < CHUNK ? (size_t) (length - start) : CHUNK;
+		unsigned char *end;
+
+		if (reserve(encoder, count * LONGEST_ESCAPE) < 0)
+			return -1;
+		end = put_chunk(encoder->data + encoder->used, kind, data, start, count);
+		if (end == NULL) {
+			PyErr_SetString(PyExc_ValueError, "a string has a lone surrogate");
+			return -1;
+		}
+		encoder->used = (size_t) (end - encoder->data);
+		start += (Py_ssize_t) count;
+	}
+	return put_byte(encoder, '"');
+}
+
+/* --- numbers and constants */
+
+/* At least width digits, with leading zeros; returns where they end. */
+static unsigned char *put_digits(unsigned char *to, uint64_t value, int width)
+{
+	unsigned char digits[20];
+	int count = 0;
+
+	do {
+		digits[count++] = (unsigned char) ('0' + value % 10);
+		value /= 10;
+	} while (value > 0 || count < width);
+	while (count > 0)
+		*to++ = digits[--count];
+	return to;
+}
+
+/* What the type's own repr says; of a subclass that has another one too, as json does. */
+static int put_repr(struct encoder *encoder, PyObject *value, reprfunc repr)
+{
+	cleanup_pyobject PyObject *text = repr(value); /* New reference. */
+	Py_ssize_t length;
+	const char *utf8 = text != NULL ? PyUnicode_AsUTF8AndSize(text, &length) : NULL; /* Borrowed from text. */
+
+	return utf8 != NULL ? put(encoder, utf8, (size_t) length) : -1;
+}
+
+static int encode_integer(struct encoder *encoder, PyObject *value)
+{
+	int overflow;
+	long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
+	unsigned char *to;
+
+	if (overflow != 0)
+		return put_repr(encoder, value, PyLong_Type.tp_repr);
+	if (reserve(encoder, LONGEST_NUMBER) < 0)
+		return -1;
+	to = encoder->data + encoder->used;
+	if (number < 0)
+		*to++ = '-';
+	to = put_digits(to, number < 0 ? -(unsigned long long) number : (unsigned long long) number, 1);
+	encoder->used = (size_t) (to - encoder->data);
+	return 0;
+}
+
+/*
+ * Writes value as repr does if that has at most EXACT_DIGITS digits and no exponent; else returns NULL. Two
+ * decimals of so few digits are never the same double. So if the nearest one of them reads back as value, which
+ * one division of exact numbers decides, it is the shortest that does.
+ */
+static unsigned char *put_short_float(unsigned char *to, double value)
+{
+	static const uint64_t powers[EXACT_DIGITS + 1] = { 1ULL, 10ULL, 100ULL, 1000ULL, 10000ULL, 100000ULL, 1000000ULL,
+		10000000ULL, 100000000ULL, 1000000000ULL, 10000000000ULL, 100000000000ULL, 1000000000000ULL,
+		10000000000000ULL, 100000000000000ULL, 1000000000000000ULL };
+	double size = fabs(value);
+	int places = EXACT_DIGITS;
+	uint64_t digits;
+
+	if (!(size >= 1e-3 && size < 1e14))
+		return NULL;
+	while (size >= (double) powers[EXACT_DIGITS - places])
+		places--;
+	digits = (uint64_t) (size * (double) powers[places] + 0.5);
+	if ((double) digits / (double) powers[places] != size)
+		return NULL;
+	for (int step = 8; step > 0; step /= 2) {
+		if (places > step && digits % powers[step] == 0) {
+			digits /= powers[step];
+			places -= step;
+		}
+	}
+	if (value < 0)
+		*to++ = '-';
+	to = put_digits(to, digits / powers[places], 1);
+	*to++ = '.';
+	return put_digits(to, digits % powers[places], places);
+}
+
+static int encode_float(struct encoder *encoder, PyObject *value)
+{
+	double number = PyFloat_AS_DOUBLE(value);
+	unsigned char *end;
+
+	if (!isfinite(number)) {
+		PyErr_SetString(PyExc_ValueError, "JSON has no NaN and no infinity");
+		return -1;
+	}
+	if (reserve(encoder, LONGEST_NUMBER) < 0)
+		return -1;
+	end = put_short_float(encoder->data + encoder->used, number);
+	if (end == NULL)
+		return put_repr(encoder, value, PyFloat_Type.tp_repr);
+	encoder->used = (size_t) (end - encoder->data);
+	return 0;
+}
+
+/* None, True and False: 1 when value is one of them, 0 when not, or -1. */
+static int encode_constant(struct encoder *encoder, PyObject *value)
+{
+	const char *text = value == Py_None ? "null" : value == Py_True ? "true" : value == Py_False ? "false" : NULL;
+
+	if (text == NULL)
+		return 0;
+	return put(encoder, text, strlen(text)) < 0 ? -1 : 1;
+}
+
+/* --- objects and arrays */
+
+/* A key that is no string: the JSON text of its value, in quotes. */
+static int encode_other_key(struct encoder *encoder, PyObject *key)
+{
+	int r;
+
+	if (put_byte(encoder, '"') < 0)
+		return -1;
+	r = encode_constant(encoder, key);
+	if (r < 0)
+		return -1;
+	if (r == 0 && PyFloat_Check(key)) {
+		r = encode_float(encoder, key);
+	} else if (r == 0 && PyLong_Check(key)) {
+		r = encode_integer(encoder, key);
+	} else if (r == 0) {
+		PyErr_Format(PyExc_TypeError, "a dict has a key of type %.100s", Py_TYPE(key)->tp_name);
+		return -1;
+	}
+	return r < 0 ? -1 : put_byte(encoder, '"');
+}
+
+static int encode_member(struct encoder *encoder, PyObject *key, PyObject *value, const struct level *level)
+{
+	if (encoder->data[encoder->used - 1] != '{' && put(encoder, ", ", 2) < 0)
+		return -1;
+	if ((PyUnicode_Check(key) ? encode_string(encoder, key) : encode_other_key(encoder, key)) < 0)
+		return -1;
+	return put(encoder, ": ", 2) < 0 ? -1 : encode_value(encoder, value, level);
+}
+
+static int encode_dict(struct encoder *encoder, PyObject *dict, const struct level *level)
+{
+	Py_ssize_t position = 0, size = PyDict_GET_SIZE(dict);
+	PyObject *next_key, *next_value; /* Borrowed from dict, which methods of a value's class may change. */
+
+	while (PyDict_Next(dict, &position, &next_key, &next_value)) {
+		cleanup_pyobject PyObject *key = next_key;
+		cleanup_pyobject PyObject *value = next_value;
+
+		Py_INCREF(key);
+		Py_INCREF(value);
+		if (encode_member(encoder, key, value, level) < 0)
+			return -1;
+		if (PyDict_GET_SIZE(dict) != size) {
+			PyErr_SetString(PyExc_RuntimeError, "dictionary changed size during iteration");
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/* Of a subclass, what its items() says. */
+static int encode_mapping(struct encoder *encoder, PyObject *mapping, const struct level *level)
+{
+	cleanup_pyobject PyObject *items = PyMapping_Items(mapping); /* New reference to a list. */
+
+	if (items == NULL)
+		return -1;
+	for (Py_ssize_t i = 0; i < PyList_GET_SIZE(items); i++) {
+		cleanup_pyobject PyObject *item = PyList_GET_ITEM(items, i); /* Borrowed from items; made ours. */
+
+		Py_INCREF(item);
+		if (!PyTuple_Check(item) || PyTuple_GET_SIZE(item) != 2) {
+			PyErr_SetString(PyExc_ValueError, "items must return 2-tuples");
+			return -1;
+		}
+		if (encode_member(encoder, PyTuple_GET_ITEM(item, 0), PyTuple_GET_ITEM(item, 1), level) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* A list or tuple; of a subclass, what iterating over it gives. */
+static int encode_sequence(struct encoder *encoder, PyObject *sequence, const struct level *level)
+{
+	cleanup_pyobject PyObject *items = PySequence_Fast(sequence, "not iterable"); /* New reference. */
+
+	if (items == NULL)
+		return -1;
+	/* The size is asked for each time: methods of an item's class may change the list. */
+	for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items); i++) {
+		cleanup_pyobject PyObject *item = PySequence_Fast_GET_ITEM(items, i); /* Borrowed; made ours. */
+
+		Py_INCREF(item);
+		if ((i > 0 && put(encoder, ", ", 2) < 0) || encode_value(encoder, item, level) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/*
+ * Refuses what is nested too deeply, and a circle well before, lest it is written thousands of times. Looking
+ * on every CHECK_EVERY-th level alone finds it at most that many, and its own number of, levels later.
+ */
+static int check_level(const struct level *level)
+{
+	if (level->depth % CHECK_EVERY == 0) {
+		for (const struct level *outer = level->up; outer != NULL; outer = outer->up) {
+			if (outer->container == level->container) {
+				PyErr_SetString(PyExc_ValueError, "circular reference");
+				return -1;
+			}
+		}
+	}
+	if (level->depth <= JSON_MAX_DEPTH)
+		return 0;
+	PyErr_Format(PyExc_RecursionError, "it is nested too deeply, more than %d levels", JSON_MAX_DEPTH);
+	return -1;
+}
+
+static int encode_container(struct encoder *encoder, PyObject *value, const struct level *up)
+{
+	struct level level = { .up = up, .container = value, .depth = up != NULL ? up->depth + 1 : 1 };
+	bool is_dict = PyDict_Check(value);
+	int r;
+
+	if (check_level(&level) < 0 || put_byte(encoder, is_dict ? '{' : '[') < 0)
+		return -1;
+	if (!is_dict)
+		r = encode_sequence(encoder, value, &level);
+	else if (PyDict_CheckExact(value))
+		r = encode_dict(encoder, value, &level);
+	else
+		/* An empty one is not asked for its items: json does not either. */
+		r = PyDict_GET_SIZE(value) > 0 ? encode_mapping(encoder, value, &level) : 0;
+	return r < 0 ? -1 : put_byte(encoder, is_dict ? '}' : ']');
+}
+
+static int encode_value(struct encoder *encoder, PyObject *value, const struct level *up)
+{
+	int r;
+
+	if (PyUnicode_Check(value))
+		return encode_string(encoder, value);
+	r = encode_constant(encoder, value);
+	if (r != 0)
+		return r < 0 ? -1 : 0;
+	if (PyLong_Check(value))
+		return encode_integer(encoder, value);
+	if (PyFloat_Check(value))
+		return encode_float(encoder, value);
+	if (PyDict_Check(value) || PyList_Check(value) || PyTuple_Check(value))
+		return encode_container(encoder, value, up);
+	PyErr_Format(PyExc_TypeError, "a value is of type %.100s", Py_TYPE(value)->tp_name);
+	return -1;
+}
+
+static void encoder_clearp(struct encoder *encoder)
+{
+	Py_CLEAR(encoder->bytes);
+}
+
+PyObject *json_encode(PyObject *value)
+{
+	__attribute__((cleanup(encoder_clearp))) struct encoder encoder = { .bytes = NULL };
+
+	if (encode_value(&encoder, value, NULL) < 0)
+		return NULL;
+	/* Gives back what was not needed. NULL when it fails. */
+	(void) _PyBytes_Resize(&encoder.bytes, (Py_ssize_t) encoder.used);
+	return steal_ptr(&encoder.bytes);
+}
