@@ -1,0 +1,3 @@
+"""A module beside the one with the handler."""
+
+GREETING = "Hello"
