@@ -1,0 +1,259 @@
+#!/usr/bin/env python3
+"""Tests of the benchmark itself: it must notice what a server does wrong, and leave nothing behind.
+
+Run as `test_bench.py serve PORT FAULT` this file is the server: right in everything but the fault. It needs
+build/bench-client, or the path of it in BENCH_CLIENT.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import io
+import json
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from typing import Any, Callable, Dict, List
+
+import workload
+from container import Container
+
+HERE = pathlib.Path(__file__).resolve()
+CLIENT = os.environ.get("BENCH_CLIENT") or str(HERE.parents[2] / "build" / "bench-client")
+MARKER = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX\n"
+
+
+class FakeServer(http.server.BaseHTTPRequestHandler):
+    """An action server in one process, with a fault that shows from the second run on."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # one segment for each answer
+    fault = "none"
+    runs = 0
+    function: Dict[str, Callable[[Any], Any]] = {}
+
+    def do_POST(self) -> None:
+        """Answers /init and /run."""
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["value"]
+        if self.path == "/init":
+            exec(request["code"], self.function)
+            self.answer({"ok": True})
+            return
+        FakeServer.runs += 1
+        faulty = FakeServer.runs >= 2
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            result = self.function["main"](request)
+        if faulty and self.fault == "lost line":
+            printed = io.StringIO(printed.getvalue().partition("\n")[2])
+        sys.stdout.write(printed.getvalue() + MARKER * (2 if faulty and self.fault == "two markers" else 1))
+        sys.stdout.flush()
+        sys.stderr.write("" if faulty and self.fault == "no marker" else MARKER)
+        if faulty and self.fault == "crash":
+            os._exit(3)
+        self.answer({"greeting": "Hello Jürgen?"} if faulty and self.fault == "wrong byte" else result)
+
+    def answer(self, value: Any) -> None:
+        """Sends JSON."""
+        body = workload.to_json(value)
+        self.send_response(500 if FakeServer.runs >= 2 and self.fault == "status" else 200)
+        if self.fault != "no length":
+            self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "keep-alive" if self.fault != "no length" else "close")
+        self.end_headers()
+        self.wfile.write(body)
+        self.close_connection = self.fault == "no length"
+
+    def log_message(self, *_: Any) -> None:
+        """Standard error is the function's."""
+
+
+def serve(port: int, fault: str) -> None:
+    """Runs the server until it is killed."""
+    if fault == "start":
+        sys.exit("this server does not start")
+    FakeServer.fault = fault
+    http.server.ThreadingHTTPServer(("127.0.0.1", port), FakeServer).serve_forever()
+
+
+def bench_command(fault: str, *options: str) -> List[str]:
+    """The command line of a quick benchmark of the fake server."""
+    server = shlex.join([sys.executable, "-B", str(HERE), "serve", "{port}", fault])
+    bench = [sys.executable, "-B", str(HERE.with_name("bench.py"))]
+    return bench + ["--client", CLIENT, "--server", f"fake={server}", "--quick", "--rounds", "1", *options]
+
+
+def fake_servers() -> List[str]:
+    """The command lines of fake servers that are running."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            line = path.read_bytes().decode("utf-8", "replace")
+            if f"{HERE}\0serve" in line:
+                found.append(line)
+    return found
+
+
+class BenchTest(unittest.TestCase):
+    """Each test is one run of the benchmark in a temporary directory of its own."""
+
+    def setUp(self) -> None:
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.directory = pathlib.Path(temporary.name)
+        self.environment = dict(os.environ, TMPDIR=temporary.name)
+
+    def check_nothing_left(self) -> None:
+        """No server and no file of the benchmark is left."""
+        self.assertEqual(fake_servers(), [])
+        self.assertEqual([path.name for path in self.directory.iterdir() if path.name != "samples.json"], [])
+
+    def bench(self, fault: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """Runs the benchmark to its end."""
+        command = bench_command(fault, *options)
+        result = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", env=self.environment, check=False
+        )
+        self.check_nothing_left()
+        return result
+
+    def test_right_server(self) -> None:
+        """All figures are there and make sense together."""
+        path = self.directory / "samples.json"
+        result = self.bench("none", "--only", "cold,init,new,kept,log", "--json", str(path))
+        self.assertEqual((result.returncode, "FAILED" in result.stdout), (0, False), result.stdout + result.stderr)
+        document = json.loads(path.read_text("utf-8"))
+        best = {row["key"]: row["servers"]["fake"]["best"] for row in document["rows"]}
+        self.assertTrue(all(value > 0 for value in best.values()), best)
+        self.assertLess(best["cold-port"], best["cold-total"])
+        self.assertLessEqual(best["kept-p50"], best["kept-p99"])
+        self.assertLess(best["kept-cpu"], 2 * 1e6 / best["kept-rate"])
+
+    def test_faults(self) -> None:
+        """Each fault is a failure of the run, with the reason in the table's place."""
+        for fault, only, reason in (
+            ("wrong byte", "kept", "wrong answer to POST /run: status 200"),
+            ("wrong byte", "new", "wrong answer to POST /run: status 200"),
+            ("status", "kept", "wrong answer to POST /run: status 500"),
+            ("crash", "kept", "the connection was closed after 0 bytes"),
+            ("no length", "init", "the answer has no Content-Length"),
+            ("no marker", "kept", "standard error of 50 runs"),
+            ("two markers", "kept", "standard output of 50 runs"),
+            ("lost line", "log", "standard output of"),
+            ("start", "cold", "this server does not start"),
+        ):
+            with self.subTest(fault=fault, only=only):
+                result = self.bench(fault, "--only", only)
+                self.assertEqual(result.returncode, 1, result.stdout)
+                self.assertIn("FAILED fake: ", result.stdout)
+                self.assertIn(reason, result.stdout)
+
+    def test_interrupted(self) -> None:
+        """SIGINT and SIGTERM end the servers too."""
+        for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+            with self.subTest(signal=number):
+                command = bench_command("none", "--only", "init")
+                quiet = subprocess.DEVNULL
+                with subprocess.Popen(command, stdout=quiet, stderr=quiet, env=self.environment) as process:
+                    deadline = time.monotonic() + 20
+                    while not fake_servers() and time.monotonic() < deadline:
+                        time.sleep(0.01)
+                    self.assertTrue(fake_servers())
+                    process.send_signal(number)
+                    self.assertEqual(process.wait(20), status)
+                self.check_nothing_left()
+
+    def test_usage(self) -> None:
+        """A wrong command line is explained."""
+        for options, reason in (
+            (["--baseline", "other"], "there is no server of that name"),
+            (["--only", "warm"], "--only warm: one of cold,"),
+            (["--server", "x=y"], "with {port} in it"),
+            (["--cpus", "0,4711"], "processors of this machine"),
+            (["--rounds", "0"], "--rounds: at least 1"),
+        ):
+            with self.subTest(options=options):
+                result = self.bench("none", *options)
+                self.assertEqual(result.returncode, 2)
+                self.assertIn(reason, result.stderr)
+
+
+TREE = """
+import os, socket, sys, time
+child = os.fork()
+held = b"x" * 50_000_000
+while time.process_time() < 0.4:
+    pass
+if child:
+    listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+for _ in range(100):
+    time.sleep(0.001)
+time.sleep(60)
+"""
+
+
+class ContainerTest(unittest.TestCase):
+    """What is read of a process tree."""
+
+    def test_tree(self) -> None:
+        """A process and its child: both counted, both ended."""
+        with tempfile.TemporaryDirectory() as name:
+            with Container(shlex.join([sys.executable, "-c", TREE, "{port}"]), pathlib.Path(name)) as container:
+                container.wait_ready()
+                time.sleep(1)
+                tree = container.tree()
+                rss, pss = container.memory_mb()
+                cpu_s, switches = container.cpu_ns() / 1e9, container.context_switches()
+            self.assertEqual(os.listdir(name), [])
+        self.assertEqual(len(tree), 2)
+        self.assertTrue(100 < pss <= rss < 200, (pss, rss))
+        self.assertTrue(0.8 <= cpu_s < 1.6, cpu_s)
+        self.assertTrue(200 <= switches, switches)
+        # A dead child whose parent is dead too stays a zombie, with no address space, until init has reaped it.
+        self.assertEqual([pid for pid in tree if pathlib.Path(f"/proc/{pid}/maps").exists() and
+                          pathlib.Path(f"/proc/{pid}/maps").read_text("utf-8")], [])
+
+
+class WorkloadTest(unittest.TestCase):
+    """What the figures' names promise about the requests."""
+
+    def test_payload_sizes(self) -> None:
+        """Payloads have their size to the byte, and the orders all kinds of JSON values."""
+        for payload in (workload.file_payload, workload.orders_payload):
+            for size in (1_000, 10_000, 100_000):
+                text = workload.to_json(payload(size))
+                self.assertEqual(len(text), size)
+                self.assertEqual(workload.to_json(payload(size)), text)
+        for kind in (b"null", b"true", b": [", b"0.", b'\\"', "ü".encode(), "李".encode()):
+            self.assertTrue(kind in text, kind)
+
+    def test_zip_sources(self) -> None:
+        """60 modules, a million bytes of source, and the result that running them has; no two rounds the same."""
+        sources, result = workload.zip_sources(1)
+        modules = [path for path in sources if path.startswith("service/") and "__init__" not in path]
+        self.assertEqual(len(modules), 60)
+        self.assertAlmostEqual(sum(len(text.encode()) for text in sources.values()), 1_000_000, delta=20_000)
+        with tempfile.TemporaryDirectory() as name:
+            for path, text in sources.items():
+                file = pathlib.Path(name, path)
+                file.parent.mkdir(exist_ok=True)
+                file.write_text(text, "utf-8")
+            code = "import json, runpy; print(json.dumps(runpy.run_path('__main__.py')['main']({'count': 3})))"
+            run = subprocess.run([sys.executable, "-c", code], cwd=name, stdout=subprocess.PIPE, check=True)
+        self.assertEqual(json.loads(run.stdout), result)
+        other = workload.zip_sources(2)[0]
+        self.assertEqual([path for path in modules if sources[path] == other[path]], [])
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["serve"]:
+        serve(int(sys.argv[2]), sys.argv[3])
+    else:
+        unittest.main()
