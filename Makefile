@@ -187,7 +187,8 @@ lint:
 		-DPYACTION_VERSION='"0"' -DPYACTION_LIBEXECDIR='"/"'
 	clang-tidy --quiet $(wildcard pyrunner/*.c) -- -std=gnu17 -D_GNU_SOURCE $(PYTHON_INCLUDES) -DPYRUNNER_PYTHON='"/"'
 	cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enable=warning,portability,performance \
-		--suppress=missingIncludeSystem -D__linux__ common proxy pyrunner
+		--suppress=missingIncludeSystem --suppress=preprocessorErrorDirective --suppress=ctuuninitvar \
+		--suppress=memleak -D__linux__ common proxy pyrunner
 	shellcheck $(SHELL_FILES)
 	$(PYTHON) -m flake8 --max-line-length 120 $(PYTHON_FILES)
 	$(PYTHON) -m mypy --python-version 3.9 --strict --ignore-missing-imports pyrunner/pyaction_bootstrap pyrunner/embed.py

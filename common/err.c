@@ -11,12 +11,12 @@ static void append(struct err *err, const char *text)
 	(void) snprintf(err->text + used, sizeof(err->text) - used, "%s", text);
 }
 
-#define FORMAT_INTO(err, format)                                                                       \
-	do {                                                                                           \
-		va_list args;                                                                          \
-		va_start(args, format);                                                                \
-		(void) vsnprintf((err)->text, sizeof((err)->text), format, args);                      \
-		va_end(args);                                                                          \
+#define FORMAT_INTO(err, format)                                                                                       \
+	do {                                                                                                           \
+		va_list args;                                                                                          \
+		va_start(args, format);                                                                                \
+		(void) vsnprintf((err)->text, sizeof((err)->text), format, args);                                      \
+		va_end(args);                                                                                          \
 	} while (0)
 
 int err_set(struct err *err, int code, const char *format, ...)

@@ -66,4 +66,18 @@ static inline void *steal_voidp(void *pointer)
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
-#define container_of(pointer, type, member) ((type *) (void *) ((char *) (pointer) - offsetof(type, member)))
+/* Writes all of it, whatever the size of the steps. Returns 0 or -errno. */
+static inline int fd_write_all(int fd, const char *data, size_t length)
+{
+	while (length > 0) {
+		ssize_t count = write(fd, data, length);
+
+		if (count < 0 && errno == EINTR)
+			continue;
+		if (count < 0)
+			return -errno;
+		data += count;
+		length -= (size_t) count;
+	}
+	return 0;
+}

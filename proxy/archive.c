@@ -79,7 +79,7 @@ static int open_parent(int root_fd, const struct entry *entry, int *ret_fd, char
 {
 	cleanup_fd int parent_fd = fcntl(root_fd, F_DUPFD_CLOEXEC, 0);
 	const char *rest = entry->name;
-	char next[NAME_MAX + 1];
+	char next[NAME_MAX + 1] = "";
 	int r;
 
 	if (parent_fd < 0)
@@ -114,22 +114,8 @@ static int open_entry(struct unpacking *unpacking, const struct entry *entry, zi
 {
 	*ret_file = zip_fopen_index(unpacking->archive, entry->index, 0);
 	if (*ret_file == NULL)
-		return err_set(err, -EBADMSG, "cannot read entry '%s': %s", entry->name, zip_strerror(unpacking->archive));
-	return 0;
-}
-
-static int write_all(int fd, const char *data, size_t length)
-{
-	while (length > 0) {
-		ssize_t count = write(fd, data, length);
-
-		if (count < 0 && errno == EINTR)
-			continue;
-		if (count < 0)
-			return -errno;
-		data += count;
-		length -= (size_t) count;
-	}
+		return err_set(
+			err, -EBADMSG, "cannot read entry '%s': %s", entry->name, zip_strerror(unpacking->archive));
 	return 0;
 }
 
@@ -146,13 +132,15 @@ static int copy_contents(struct unpacking *unpacking, const struct entry *entry,
 		zip_int64_t count = zip_fread(file, buffer, sizeof(buffer));
 
 		if (count < 0)
-			return err_set(err, -EBADMSG, "entry '%s' is damaged: %s", entry->name, zip_file_strerror(file));
+			return err_set(
+				err, -EBADMSG, "entry '%s' is damaged: %s", entry->name, zip_file_strerror(file));
 		if (count == 0)
 			return 0;
 		if ((size_t) count > unpacking->bytes_left)
-			return err_set(err, -EFBIG, "the archive unpacks to more than %zu bytes", unpacking->limits->bytes);
+			return err_set(
+				err, -EFBIG, "the archive unpacks to more than %zu bytes", unpacking->limits->bytes);
 		unpacking->bytes_left -= (size_t) count;
-		r = write_all(fd, buffer, (size_t) count);
+		r = fd_write_all(fd, buffer, (size_t) count);
 		if (r < 0)
 			return err_errno(err, r, "cannot write '%s'", entry->name);
 	}
@@ -168,8 +156,8 @@ static int make_way(int parent_fd, const char *last, const struct entry *entry, 
 	return err_set(err, -EEXIST, "entry '%s' is a directory elsewhere in the archive", entry->name);
 }
 
-static int unpack_file(struct unpacking *unpacking, const struct entry *entry, int parent_fd, const char *last,
-	struct err *err)
+static int unpack_file(
+	struct unpacking *unpacking, const struct entry *entry, int parent_fd, const char *last, struct err *err)
 {
 	cleanup_fd int fd = -1;
 	int r = make_way(parent_fd, last, entry, err);
@@ -188,8 +176,8 @@ static int unpack_file(struct unpacking *unpacking, const struct entry *entry, i
 	return 0;
 }
 
-static int unpack_link(struct unpacking *unpacking, const struct entry *entry, int parent_fd, const char *last,
-	struct err *err)
+static int unpack_link(
+	struct unpacking *unpacking, const struct entry *entry, int parent_fd, const char *last, struct err *err)
 {
 	__attribute__((cleanup(zip_fclosep))) zip_file_t *file = NULL;
 	char target[LIMIT_LINK_TARGET + 1];
@@ -274,8 +262,8 @@ static int describe_entry(struct unpacking *unpacking, zip_uint64_t index, struc
 static int unpack_entry(struct unpacking *unpacking, zip_uint64_t index, struct err *err)
 {
 	cleanup_fd int parent_fd = -1;
-	char last[NAME_MAX + 1];
-	struct entry entry;
+	char last[NAME_MAX + 1] = "";
+	struct entry entry = { 0 };
 	int r = describe_entry(unpacking, index, &entry, err);
 
 	if (r < 0)
@@ -312,7 +300,8 @@ static int open_archive(const void *data, size_t length, zip_t **ret_archive, st
 	return r;
 }
 
-int archive_unpack(const void *data, size_t length, int directory_fd, const struct archive_limits *limits, struct err *err)
+int archive_unpack(
+	const void *data, size_t length, int directory_fd, const struct archive_limits *limits, struct err *err)
 {
 	__attribute__((cleanup(discardp))) zip_t *archive = NULL;
 	struct unpacking unpacking = { .root_fd = directory_fd, .bytes_left = limits->bytes, .limits = limits };

@@ -10,7 +10,7 @@
 #include "../common/err.h"
 
 struct archive_limits {
-	size_t bytes;   /* all files together, unpacked */
+	size_t bytes; /* all files together, unpacked */
 	size_t entries;
 };
 

@@ -101,8 +101,8 @@ int code_dir_new(struct code_dir **ret_dir, const char *parent, struct err *err)
 		return err_errno(err, -ENOMEM, "cannot make a directory for the code");
 	dir->unpacking.message_fd = -1;
 	if (mkdtemp(path) == NULL)
-		return err_errno(err, -errno, "cannot make a directory for the code in '%s' (--work-dir, PYACTION_WORK_DIR)",
-			parent);
+		return err_errno(err, -errno,
+			"cannot make a directory for the code in '%s' (--work-dir, PYACTION_WORK_DIR)", parent);
 	dir->path = steal_ptr(&path);
 
 	/* The runner changes into it, and sees the name that the system has for it. */
@@ -120,21 +120,6 @@ const char *code_dir_path(const struct code_dir *dir)
 	return dir->path;
 }
 
-static int write_all(int fd, const char *data, size_t length)
-{
-	while (length > 0) {
-		ssize_t count = write(fd, data, length);
-
-		if (count < 0 && errno == EINTR)
-			continue;
-		if (count < 0)
-			return -errno;
-		data += count;
-		length -= (size_t) count;
-	}
-	return 0;
-}
-
 int code_dir_write(struct code_dir *dir, const char *name, const char *data, size_t length, struct err *err)
 {
 	cleanup_free char *path = NULL;
@@ -146,7 +131,7 @@ int code_dir_write(struct code_dir *dir, const char *name, const char *data, siz
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return err_errno(err, -errno, "cannot write '%s'", path);
-	r = write_all(fd, data, length);
+	r = fd_write_all(fd, data, length);
 	if (r < 0)
 		return err_errno(err, r, "cannot write '%s'", path);
 	return 0;
@@ -179,7 +164,7 @@ static int make_archive_fd(const char *archive, size_t length, int *ret_fd, stru
 
 	if (fd < 0)
 		return err_errno(err, -errno, "cannot hand the archive to the unpacker");
-	r = write_all(fd, archive, length);
+	r = fd_write_all(fd, archive, length);
 	if (r < 0)
 		return err_errno(err, r, "cannot hand the archive to the unpacker");
 	*ret_fd = steal_fd(&fd);

@@ -19,7 +19,8 @@ void code_dir_free(struct code_dir *dir);
 const char *code_dir_path(const struct code_dir *dir);
 
 /* Writes name with mode 0644 into it. */
-int code_dir_write(struct code_dir *dir, const char *name, const char *data, size_t length, struct err *err) UTIL_MUST_CHECK;
+int code_dir_write(
+	struct code_dir *dir, const char *name, const char *data, size_t length, struct err *err) UTIL_MUST_CHECK;
 
 /*
  * Unpacks a zip archive into it: starts the program unpacker and calls on_done from the loop, with NULL or

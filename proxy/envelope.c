@@ -113,13 +113,14 @@ static int list_start_variables(struct envelope *envelope, const cJSON *environm
 	return 0;
 }
 
-static int take_environment(struct envelope *envelope, const cJSON *environment, const char *text, size_t length,
-	struct err *err)
+static int take_environment(
+	struct envelope *envelope, const cJSON *environment, const char *text, size_t length, struct err *err)
 {
 	struct json_span value = { .start = "{}", .length = 2 }, span = value;
 
-	if (environment != NULL && (json_find_member(text, length, "value", &value) < 0 ||
-					   json_find_member(value.start, value.length, "env", &span) < 0))
+	if (environment != NULL &&
+		(json_find_member(text, length, "value", &value) < 0 ||
+			json_find_member(value.start, value.length, "env", &span) < 0))
 		return err_set(err, -EINVAL, UNMARSHAL "value.env must be spelled without escapes");
 	envelope->environment = strndup(span.start, span.length);
 	if (envelope->environment == NULL)
@@ -190,7 +191,8 @@ static int parse_text(cJSON **ret_root, const char *text, size_t length, struct 
 	if (root == NULL)
 		return err_set(err, -EINVAL, UNMARSHAL "unexpected end of JSON input");
 	end = (size_t) (stop - text);
-	end += strspn(text + end, " \t\r\n");
+	while (end < length && strchr(" \t\r\n", text[end]) != NULL && text[end] != '\0')
+		end++;
 	if (end < length)
 		return err_set(err, -EINVAL, UNMARSHAL "something follows the JSON at byte %zu", end);
 	if (!cJSON_IsObject(root))
@@ -202,7 +204,7 @@ static int parse_text(cJSON **ret_root, const char *text, size_t length, struct 
 static int parse(struct envelope *envelope, const char *text, size_t length, struct err *err)
 {
 	cleanup_cjson cJSON *root = NULL;
-	cJSON *value, *name, *handler, *code, *binary, *environment;
+	cJSON *value, *name = NULL, *handler = NULL, *code = NULL, *binary = NULL, *environment = NULL;
 	int r;
 
 	r = parse_text(&root, text, length, err);

@@ -227,8 +227,8 @@ static void on_unpacked(void *context, const char *problem)
 	}
 	discard_code(function);
 	logs_write_stderr(function->logs, problem);
-	finish(function, OUTCOME_INIT_FAILED, true, "The action failed to generate or locate a binary. See logs for details. (%s)",
-		problem);
+	finish(function, OUTCOME_INIT_FAILED, true,
+		"The action failed to generate or locate a binary. See logs for details. (%s)", problem);
 }
 
 static int place_code(struct function *function, struct err *err)
@@ -299,7 +299,8 @@ static void start_run(struct function *function, struct invocation *invocation)
 	}
 	/* It becomes one line. Between JSON's tokens a newline is white space, and so is a carriage return;
 	 * inside a string both are errors, which the runner is left to report. */
-	for (char *at = invocation->body; (at = memchr(at, '\n', invocation->length - (size_t) (at - invocation->body)));)
+	for (char *at = invocation->body;
+		(at = memchr(at, '\n', invocation->length - (size_t) (at - invocation->body)));)
 		*at = '\r';
 	if (start_runner(function, &err) < 0)
 		finish(function, OUTCOME_INTERNAL_ERROR, false, "%s", err.text);

@@ -10,13 +10,17 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+
+struct http_connection;
 
 struct http_server {
 	struct loop *loop;
 	struct MHD_Daemon *daemon;
-	struct watch mhd_events; /* its epoll descriptor */
+	struct watch mhd_events;       /* its epoll descriptor */
+	struct http_connection *ended; /* whose client sends no more, which MHD has not seen */
 	struct http_callbacks callbacks;
 	size_t max_body;
 	size_t pending; /* requests that have been handed to the owner and are not completed */
@@ -28,6 +32,7 @@ struct http_connection {
 	struct http_server *server;
 	struct MHD_Connection *mhd;
 	struct watch end;
+	struct http_connection *next_ended;
 };
 
 enum request_state {
@@ -127,8 +132,8 @@ static void request_free(struct http_request *request)
 	free(request);
 }
 
-static struct http_request *request_new(struct http_server *server, struct MHD_Connection *connection,
-	const char *path, const char *method)
+static struct http_request *request_new(
+	struct http_server *server, struct MHD_Connection *connection, const char *path, const char *method)
 {
 	struct http_request *request = calloc(1, sizeof(*request));
 
@@ -215,7 +220,8 @@ static void headers_arrived(struct http_request *request)
 	else if (length > LIMIT_REFUSED_BODY || http_header(request, MHD_HTTP_HEADER_TRANSFER_ENCODING) != NULL)
 		check_headers(request);
 	if (request->state == REQUEST_READING && body_reserve(request, (size_t) length) < 0)
-		http_answer_error(request, HTTP_INTERNAL_SERVER_ERROR, "Out of memory for a body of %llu bytes.", length);
+		http_answer_error(
+			request, HTTP_INTERNAL_SERVER_ERROR, "Out of memory for a body of %llu bytes.", length);
 	else if (request->body != NULL)
 		request->body[0] = '\0';
 }
@@ -317,17 +323,46 @@ static void on_mhd_completed(void *context UTIL_UNUSED, struct MHD_Connection *c
 
 /* MHD takes a short read for "nothing more for now" and waits for the next edge of its edge-triggered epoll;
  * but the end of the stream has none of its own when it came together with the last bytes, and the connection
- * of a client that gave up in the middle of a request would stay for ever. So the end is watched for here,
- * and MHD given a new edge: EPOLL_CTL_MOD makes one. A suspended connection is not in its set; it gets one
- * when it is resumed. */
+ * of a client that gave up in the middle of a request would stay for ever. So the end is watched for here. */
 static void on_connection_end(void *context, uint32_t events UTIL_UNUSED)
 {
 	struct http_connection *connection = context;
-	struct epoll_event event = {
-		.events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLET, .data.ptr = connection->mhd
-	};
+	struct http_server *server = connection->server;
 
-	(void) epoll_ctl(connection->server->mhd_events.fd, EPOLL_CTL_MOD, connection->end.fd, &event);
+	loop_unwatch(server->loop, &connection->end);
+	connection->next_ended = server->ended;
+	server->ended = connection;
+}
+
+/* Gives MHD the missing edge, which EPOLL_CTL_MOD makes, once there is nothing but the end left to read. A
+ * suspended connection is not in MHD's set, and gets an edge when it is resumed. */
+static void show_ends(struct http_server *server)
+{
+	struct http_connection **link = &server->ended;
+
+	while (*link != NULL) {
+		struct http_connection *connection = *link;
+		struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLET,
+			.data.ptr = connection->mhd };
+		int unread = 0;
+
+		if (ioctl(connection->end.fd, FIONREAD, &unread) == 0 && unread > 0) {
+			link = &connection->next_ended;
+			continue;
+		}
+		*link = connection->next_ended;
+		(void) epoll_ctl(server->mhd_events.fd, EPOLL_CTL_MOD, connection->end.fd, &event);
+	}
+}
+
+static void forget_end(struct http_server *server, const struct http_connection *connection)
+{
+	for (struct http_connection **link = &server->ended; *link != NULL; link = &(*link)->next_ended) {
+		if (*link == connection) {
+			*link = connection->next_ended;
+			return;
+		}
+	}
 }
 
 static void connection_opened(struct http_server *server, struct MHD_Connection *mhd, void **slot)
@@ -340,15 +375,14 @@ static void connection_opened(struct http_server *server, struct MHD_Connection 
 		return;
 	connection->server = server;
 	connection->mhd = mhd;
-	connection->end = (struct watch) {
-		.fd = info->connect_fd, .on_ready = on_connection_end, .context = connection
-	};
-	(void) loop_watch(server->loop, &connection->end, EPOLLRDHUP | EPOLLET, &err);
+	connection->end =
+		(struct watch) { .fd = info->connect_fd, .on_ready = on_connection_end, .context = connection };
+	(void) loop_watch(server->loop, &connection->end, EPOLLRDHUP, &err);
 	*slot = connection;
 }
 
-static void on_mhd_connection(void *context, struct MHD_Connection *mhd, void **slot,
-	enum MHD_ConnectionNotificationCode code)
+static void on_mhd_connection(
+	void *context, struct MHD_Connection *mhd, void **slot, enum MHD_ConnectionNotificationCode code)
 {
 	struct http_server *server = context;
 	struct http_connection *connection = *slot;
@@ -357,6 +391,7 @@ static void on_mhd_connection(void *context, struct MHD_Connection *mhd, void **
 		connection_opened(server, mhd, slot);
 	} else if (connection != NULL) {
 		loop_unwatch(server->loop, &connection->end);
+		forget_end(server, connection);
 		free(connection);
 		*slot = NULL;
 	}
@@ -386,6 +421,7 @@ static int pump(void *context)
 
 	for (int turn = 0; turn < TURNS; turn++) {
 		(void) MHD_run(server->daemon);
+		show_ends(server);
 		if (MHD_get_timeout(server->daemon, &timeout_ms) != MHD_YES)
 			return -1;
 		if (timeout_ms > 0)
@@ -449,7 +485,7 @@ int http_start(struct http_server **ret_server, struct loop *loop, const struct 
 {
 	__attribute__((cleanup(http_freep))) struct http_server *server = calloc(1, sizeof(*server));
 	const union MHD_DaemonInfo *info;
-	int listen_fd, r;
+	int listen_fd = -1, r;
 
 	if (server == NULL)
 		return err_errno(err, -ENOMEM, "cannot make the HTTP server");
@@ -461,12 +497,12 @@ int http_start(struct http_server **ret_server, struct loop *loop, const struct 
 		return r;
 
 	MHD_set_panic_func(on_mhd_panic, NULL);
-	server->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0,
-		NULL, NULL, on_mhd_request, server, MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_COMPAT_SIGPIPE_OPTION,
-		MHD_OPTION_NOTIFY_COMPLETED, on_mhd_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_mhd_connection,
-		server, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_CONNECTION_TIMEOUT,
-		(unsigned) LIMIT_CONNECTION_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		LIMIT_CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT, connection_limit(), MHD_OPTION_END);
+	server->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_mhd_request,
+		server, MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_COMPAT_SIGPIPE_OPTION, MHD_OPTION_NOTIFY_COMPLETED,
+		on_mhd_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_mhd_connection, server,
+		MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_CONNECTION_TIMEOUT,
+		(unsigned) LIMIT_CONNECTION_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, LIMIT_CONNECTION_MEMORY,
+		MHD_OPTION_CONNECTION_LIMIT, connection_limit(), MHD_OPTION_END);
 	if (server->daemon == NULL) {
 		fd_close(listen_fd);
 		return err_set(err, -EIO, "cannot start the HTTP server");

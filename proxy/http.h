@@ -82,4 +82,5 @@ void http_set_header(struct http_request *request, const char *name, const char 
 void http_answer(struct http_request *request, enum http_status status, struct http_body body);
 
 /* Answers with {"error": text}. */
-void http_answer_error(struct http_request *request, enum http_status status, const char *format, ...) UTIL_PRINTF(3, 4);
+void http_answer_error(struct http_request *request, enum http_status status, const char *format, ...)
+	UTIL_PRINTF(3, 4);

@@ -17,9 +17,9 @@ enum {
 
 /* What a write to the target may do. */
 enum blocking {
-	NEVER_BLOCKS,   /* a regular file */
-	NON_BLOCKING,   /* says EAGAIN instead */
-	MAY_BLOCK,      /* must be asked first, each time */
+	NEVER_BLOCKS, /* a regular file */
+	NON_BLOCKING, /* says EAGAIN instead */
+	MAY_BLOCK,    /* must be asked first, each time */
 };
 
 /* One pipe and where it leads. */
@@ -28,7 +28,7 @@ struct stream {
 	struct watch source; /* read end of the pipe */
 	struct watch target; /* fd 1 or 2, watched only while it takes nothing */
 	int write_end;
-	int target_fd;       /* what is written to: fd 1 or 2, or a description of our own of the same pipe */
+	int target_fd; /* what is written to: fd 1 or 2, or a description of our own of the same pipe */
 	enum blocking blocking;
 	bool line_open;      /* the last byte written was no newline */
 	bool dead;           /* the target takes nothing any more, ever */

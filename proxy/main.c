@@ -83,7 +83,7 @@ static void open_standard_descriptors(void)
 	int fd;
 
 	do
-		fd = open("/dev/null", O_RDWR);
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	while (fd >= 0 && fd <= STDERR_FILENO);
 	fd_close(fd);
 }
@@ -108,7 +108,9 @@ static int serve(struct server *server, const struct options *options, struct er
 		.unpacker_path = server->unpacker_path,
 		.work_dir = options->work_dir,
 	};
-	const struct http_config http_config = { .host = options->host, .port = options->port, .max_body = options->max_body };
+	const struct http_config http_config = {
+		.host = options->host, .port = options->port, .max_body = options->max_body
+	};
 	struct http_callbacks callbacks;
 	int r;
 

@@ -65,8 +65,8 @@ static int find_route(const char *path)
 static void on_headers(void *context UTIL_UNUSED, struct http_request *request)
 {
 	if (find_route(http_path(request)) < 0) {
-		http_answer_error(request, HTTP_NOT_FOUND, "There is nothing at %.200s: this server takes POST /init and POST /run.",
-			http_path(request));
+		http_answer_error(request, HTTP_NOT_FOUND,
+			"There is nothing at %.200s: this server takes POST /init and POST /run.", http_path(request));
 	} else if (strcmp(http_method(request), "POST") != 0) {
 		http_set_header(request, "Allow", "POST");
 		http_answer_error(request, HTTP_METHOD_NOT_ALLOWED, "%s takes POST, not %.20s.", http_path(request),

@@ -68,8 +68,8 @@ static int check_port(const char *text)
 
 static int bad_value(enum option_id id, const char *value, const char *expected, struct err *err)
 {
-	return err_set(err, -EINVAL, "--%s (%s) is '%s', but must be %s", descriptions[id].name, descriptions[id].variable,
-		value, expected);
+	return err_set(err, -EINVAL, "--%s (%s) is '%s', but must be %s", descriptions[id].name,
+		descriptions[id].variable, value, expected);
 }
 
 static int interpret(struct options *options, const char *const values[OPTION_COUNT], struct err *err)
@@ -85,7 +85,8 @@ static int interpret(struct options *options, const char *const values[OPTION_CO
 	if (check_port(options->port) < 0)
 		return bad_value(OPTION_PORT, options->port, "a number from 1 to 65535", err);
 	if (values[OPTION_MAX_BODY] != NULL && parse_size(values[OPTION_MAX_BODY], &options->max_body) < 0)
-		return bad_value(OPTION_MAX_BODY, values[OPTION_MAX_BODY], "a number of bytes up to 1G, like 1048576 or 80M", err);
+		return bad_value(OPTION_MAX_BODY, values[OPTION_MAX_BODY],
+			"a number of bytes up to 1G, like 1048576 or 80M", err);
 	return 0;
 }
 

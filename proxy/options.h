@@ -6,7 +6,7 @@
 struct options {
 	const char *host;
 	const char *port;
-	const char *runner;   /* NULL: the one that belongs to this executable */
+	const char *runner; /* NULL: the one that belongs to this executable */
 	const char *work_dir;
 	size_t max_body; /* bytes */
 };

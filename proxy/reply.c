@@ -52,7 +52,8 @@ static int status_grew(struct reply *reply, const char *data, size_t length, siz
 	size_t taken = newline != NULL ? (size_t) (newline - data) : length;
 
 	if (taken >= sizeof(reply->status) - reply->status_length)
-		return err_set(err, -EMSGSIZE, "the runner's status line is longer than %zu bytes", sizeof(reply->status) - 1);
+		return err_set(
+			err, -EMSGSIZE, "the runner's status line is longer than %zu bytes", sizeof(reply->status) - 1);
 	memcpy(reply->status + reply->status_length, data, taken);
 	reply->status_length += taken;
 	reply->status[reply->status_length] = '\0';

@@ -28,7 +28,8 @@ void reply_reset(struct reply *reply);
  * runner answers only when it is asked. Returns 0, -EMSGSIZE (a line over its limit: size of status,
  * max_payload), -EPROTO (bytes after the end) or -ENOMEM.
  */
-int reply_feed(struct reply *reply, const char *data, size_t length, size_t max_payload, struct err *err) UTIL_MUST_CHECK;
+int reply_feed(
+	struct reply *reply, const char *data, size_t length, size_t max_payload, struct err *err) UTIL_MUST_CHECK;
 
 /* Where the next bytes of a long payload can be read to directly, at least a few KB; NULL when reply_feed()
  * must be used (status line not complete, out of memory). */

@@ -23,7 +23,7 @@ struct runner {
 	struct loop *loop;
 	struct runner_callbacks callbacks;
 	struct child_watch child;
-	pid_t group; /* its process group, led by it */
+	pid_t group;           /* its process group, led by it */
 	struct watch messages; /* write end, watched while a message does not fit into the pipe */
 	struct watch replies;  /* read end */
 	char *line;
@@ -31,8 +31,8 @@ struct runner {
 	struct reply reply;
 	char buffer[READ_SIZE]; /* here, not on the stack, where each call would have it zeroed */
 	bool busy;
-	bool ended;          /* its end has been noticed */
-	bool killed;         /* by us */
+	bool ended;                   /* its end has been noticed */
+	bool killed;                  /* by us */
 	char complaint[ERR_TEXT_MAX]; /* why we killed it */
 	struct timer exit_grace;
 };
@@ -64,8 +64,8 @@ static void write_line(struct runner *runner)
 	struct err err;
 
 	while (runner->line_sent < runner->line_length) {
-		ssize_t count = write(runner->messages.fd, runner->line + runner->line_sent,
-			runner->line_length - runner->line_sent);
+		ssize_t count = write(
+			runner->messages.fd, runner->line + runner->line_sent, runner->line_length - runner->line_sent);
 
 		if (count < 0 && errno == EINTR)
 			continue;
@@ -188,7 +188,8 @@ static void describe_end(const struct runner *runner, int wait_status, char *tex
 	else if (runner->killed && number == SIGKILL && runner->complaint[0] != '\0')
 		(void) snprintf(text, size, "%s", runner->complaint);
 	else if (number == SIGKILL && !runner->killed)
-		(void) snprintf(text, size, "killed by signal 9: by itself, by the kernel for lack of memory, or from outside");
+		(void) snprintf(
+			text, size, "killed by signal 9: by itself, by the kernel for lack of memory, or from outside");
 	else
 		(void) snprintf(text, size, "killed by signal %d: %s", number, strsignal(number));
 }
@@ -242,7 +243,8 @@ static bool catches_signal(pid_t pid, int number)
 
 bool runner_terminate(struct runner *runner)
 {
-	return runner->child.pid > 0 && catches_signal(runner->child.pid, SIGTERM) && kill(runner->child.pid, SIGTERM) == 0;
+	return runner->child.pid > 0 && catches_signal(runner->child.pid, SIGTERM) &&
+		kill(runner->child.pid, SIGTERM) == 0;
 }
 
 char *runner_steal_unread(struct runner *runner, size_t *ret_length)
@@ -307,8 +309,8 @@ static const char **merge_environment(const char *const *extra)
 	return merged;
 }
 
-static int start_process(struct runner *runner, const struct runner_config *config, int messages_fd, int replies_fd,
-	struct err *err)
+static int start_process(
+	struct runner *runner, const struct runner_config *config, int messages_fd, int replies_fd, struct err *err)
 {
 	const char *argv[] = { config->path, NULL };
 	cleanup_fd int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -71,7 +71,8 @@ static _Noreturn void run_child(const struct spawn *spawn, const struct loop *lo
 	reset_signals(loop);
 	r = arrange_descriptors(spawn, &status_fd);
 	if (r == 0) {
-		(void) execve(spawn->argv[0], (char *const *) (void *) spawn->argv, (char *const *) (void *) spawn->environment);
+		(void) execve(spawn->argv[0], (char *const *) (void *) spawn->argv,
+			(char *const *) (void *) spawn->environment);
 		r = -errno;
 	}
 	(void) !write(status_fd, &r, sizeof(r));
