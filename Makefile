@@ -131,18 +131,20 @@ PYTEST := $(PYTHON) -m pytest -q -p no:cacheprovider
 .PHONY: check check-unit check-blackbox check-scripts
 check: check-unit check-scripts check-blackbox
 
-# Each C test names its sources and libraries in its first lines.
-UNIT_TESTS := $(patsubst test/unit/%.c,$(BUILD)/unit/%,$(wildcard test/unit/test_*.c))
-check-unit: all $(UNIT_TESTS)
-	prove $(UNIT_TESTS)
-	$(PYTEST) test/unit/bootstrap
-
-.SECONDEXPANSION:
-unit_field = $(shell sed -n 's,^/\* $(1): \(.*\) \*/$$,\1,p' test/unit/$(2).c)
-$(BUILD)/unit/%: test/unit/%.c test/unit/tap.h $$(call unit_field,sources,$$*)
+# Every C module but the two mains, for the tests to link what they need.
+UNIT_LIBRARY := $(BUILD)/unit/modules.a
+$(UNIT_LIBRARY): $(call proxy_objects,$(filter-out proxy/main.c,$(PROXY_SOURCES)) proxy/archive.c pyrunner/channel.c)
 	@mkdir -p $(@D)
-	$(CC) $(PROXY_CFLAGS) -Wno-conversion -Wno-sign-conversion -o $@ $< $(call unit_field,sources,$*) \
-		$(LDFLAGS) -pie $(call unit_field,libs,$*)
+	$(AR) rcs $@ $^
+
+UNIT_TESTS := $(patsubst test/unit/%.c,$(BUILD)/unit/%,$(wildcard test/unit/test_*.c))
+$(BUILD)/unit/%: test/unit/%.c $(wildcard test/unit/*.h) $(UNIT_LIBRARY)
+	$(CC) $(PROXY_CFLAGS) -Wno-conversion -Wno-sign-conversion -o $@ $< $(UNIT_LIBRARY) $(LDFLAGS) -pie \
+		-Wl,--as-needed -lzip -lcjson -lmicrohttpd
+
+check-unit: all $(UNIT_TESTS)
+	prove -e '' $(UNIT_TESTS)
+	PYACTION_BUILD=$(BUILD) $(PYTEST) test/unit/bootstrap
 
 check-scripts: all
 	PYACTION_BIN=$(BUILD)/pyaction $(PYTEST) test/scripts

@@ -263,7 +263,7 @@ static int unpack_entry(struct unpacking *unpacking, zip_uint64_t index, struct 
 {
 	cleanup_fd int parent_fd = -1;
 	char last[NAME_MAX + 1] = "";
-	struct entry entry = { 0 };
+	struct entry entry = { .name = "" };
 	int r = describe_entry(unpacking, index, &entry, err);
 
 	if (r < 0)

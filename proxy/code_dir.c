@@ -36,9 +36,22 @@ static void closedirp(DIR **directory)
 		(void) closedir(*directory);
 }
 
-static void remove_tree_at(int parent_fd, const char *name);
+/* Opens a directory of a hostile tree for emptying it; -1 when name is none. */
+static int open_for_removal(int parent_fd, const char *name)
+{
+	int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
-static void remove_entries(int directory_fd)
+	/* EACCES says that it is a directory: of a link or a file the open fails otherwise. */
+	if (fd < 0 && errno == EACCES && fchmodat(parent_fd, name, 0700, 0) == 0)
+		fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0)
+		(void) fchmod(fd, 0700);
+	return fd;
+}
+
+/* Removes what is in the directory. Its subdirectories are moved up to the root instead of being descended
+ * to: a tree may be nested deeper than there are descriptors, or stack. */
+static void empty_directory(int root_fd, int directory_fd, unsigned *moved)
 {
 	__attribute__((cleanup(closedirp))) DIR *directory = fdopendir(directory_fd);
 
@@ -47,25 +60,58 @@ static void remove_entries(int directory_fd)
 		return;
 	}
 	for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			remove_tree_at(dirfd(directory), entry->d_name);
+		char name[32];
+		int fd;
+
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		if (unlinkat(directory_fd, entry->d_name, 0) == 0 ||
+			unlinkat(directory_fd, entry->d_name, AT_REMOVEDIR) == 0)
+			continue;
+		fd = open_for_removal(directory_fd, entry->d_name); /* a move needs to write to it */
+		fd_close(fd);
+		(void) snprintf(name, sizeof(name), ".removed-%u", (*moved)++);
+		(void) renameat(directory_fd, entry->d_name, root_fd, name);
 	}
 }
 
-static void remove_tree_at(int parent_fd, const char *name)
+/* One pass over the root: empties and removes the directories in it. Returns how many entries it removed. */
+static size_t remove_entries(int root_fd, unsigned *moved)
 {
-	int fd;
+	__attribute__((cleanup(closedirp))) DIR *root = fdopendir(fcntl(root_fd, F_DUPFD_CLOEXEC, 0));
+	size_t removed = 0;
 
-	if (unlinkat(parent_fd, name, 0) == 0 || (errno != EISDIR && errno != EPERM && errno != EACCES))
-		return;
-	fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 && errno == EACCES && fchmodat(parent_fd, name, 0700, 0) == 0)
-		fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd >= 0) {
-		(void) fchmod(fd, 0700);
-		remove_entries(fd);
+	if (root == NULL)
+		return 0;
+	rewinddir(root);
+	for (struct dirent *entry; (entry = readdir(root)) != NULL;) {
+		int fd;
+
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		if (unlinkat(root_fd, entry->d_name, 0) == 0) {
+			removed++;
+			continue;
+		}
+		fd = open_for_removal(root_fd, entry->d_name);
+		if (fd >= 0)
+			empty_directory(root_fd, fd, moved);
+		removed += unlinkat(root_fd, entry->d_name, AT_REMOVEDIR) == 0 ? 1 : 0;
 	}
-	(void) unlinkat(parent_fd, name, AT_REMOVEDIR);
+	return removed;
+}
+
+static void remove_tree(const char *path)
+{
+	cleanup_fd int root_fd = -1;
+	unsigned moved = 0;
+
+	if (unlink(path) == 0) /* the function has put something else in its place */
+		return;
+	root_fd = open_for_removal(AT_FDCWD, path);
+	while (root_fd >= 0 && remove_entries(root_fd, &moved) > 0)
+		;
+	(void) rmdir(path);
 }
 
 void code_dir_free(struct code_dir *dir)
@@ -79,7 +125,7 @@ void code_dir_free(struct code_dir *dir)
 	}
 	fd_close(dir->unpacking.message_fd);
 	if (dir->path != NULL)
-		remove_tree_at(AT_FDCWD, dir->path);
+		remove_tree(dir->path);
 	free(dir->path);
 	free(dir);
 }

@@ -27,6 +27,7 @@ struct invocation {
 	size_t length;
 	void (*on_done)(void *context, struct outcome *outcome);
 	void *context;
+	int attempts; /* runners that ended before they read its message */
 	struct invocation *next;
 };
 
@@ -386,43 +387,57 @@ static void finish_exited_init(struct function *function, const char *reason)
 	finish(function, OUTCOME_INIT_EXITED, true, "Cannot start action. Check logs for details. (%s)", reason);
 }
 
+/* The message that a process ended without reading goes to another one: it died of something else. A few
+ * times only, for what cannot stay alive long enough to read would be started for ever. */
+static bool send_again(struct function *function, struct runner *runner)
+{
+	enum { ATTEMPTS = 3 };
+	struct invocation *head = function->queue;
+	enum phase phase = function->phase;
+	size_t length = 0;
+	cleanup_free char *line = runner_steal_unread(runner, &length);
+	struct err err;
+
+	if (line == NULL || ++head->attempts >= ATTEMPTS || start_runner(function, &err) < 0)
+		return false;
+	if (phase == PHASE_RUNNING) {
+		head->body = steal_ptr(&line);
+		head->length = length;
+		phase = PHASE_REINITIALIZING;
+	}
+	send_init(function, phase);
+	return true;
+}
+
 static void on_runner_end(void *context, const char *reason)
 {
 	struct function *function = context;
-	struct runner *runner = function->runner;
+	bool waited_for = function->phase == PHASE_INITIALIZING || function->phase == PHASE_REINITIALIZING ||
+		function->phase == PHASE_RUNNING;
 	bool was_initialized = function->runner_initialized;
-	struct invocation *head = function->queue;
+	struct runner *runner = function->runner;
+	enum phase phase = function->phase;
 	struct err err;
 
 	function->runner = NULL;
 	function->runner_initialized = false;
 	function->terminating = false;
-	switch (function->phase) {
-	case PHASE_INITIALIZING:
+	if (waited_for && send_again(function, runner))
+		return;
+
+	if (phase == PHASE_INITIALIZING)
 		forget_failed_init(function);
-		finish_exited_init(function, reason);
-		return;
-	case PHASE_REINITIALIZING:
-		finish_exited_init(function, reason);
-		return;
-	case PHASE_RUNNING:
-		/* It died between two activations and never saw this one: another runner can take it. */
-		head->body = runner_steal_unread(runner, &head->length);
-		if (head->body != NULL)
-			function->phase = PHASE_IDLE;
-		else
-			finish(function, OUTCOME_EXITED, true, "command exited (%s)", reason);
-		break;
-	case PHASE_IDLE:
-	case PHASE_UNPACKING:
-	case PHASE_ENDING:
-		break;
-	}
 	/* At once, so that the interpreter's start overlaps the wait for the next invocation; but one that
 	 * could not even stay alive idle is not started over and over again. */
-	if (was_initialized && !function->stopping)
+	else if (was_initialized && !function->stopping)
 		(void) start_runner(function, &err);
-	advance(function);
+
+	if (phase == PHASE_RUNNING)
+		finish(function, OUTCOME_EXITED, true, "command exited (%s)", reason);
+	else if (waited_for)
+		finish_exited_init(function, reason);
+	else
+		advance(function);
 }
 
 /* --- the order of things ----------------------------------------------------------------------------- */

@@ -221,7 +221,9 @@ void loop_child_unwatch(struct loop *loop, struct child_watch *child)
 
 static void run_due_timers(struct loop *loop)
 {
-	while (loop->timers != NULL && loop->timers->due_ms <= loop_now_ms()) {
+	enum { AT_ONCE = 64 }; /* a timer that sets itself anew must not keep descriptors waiting */
+
+	for (int i = 0; i < AT_ONCE && loop->timers != NULL && loop->timers->due_ms <= loop_now_ms(); i++) {
 		struct timer *timer = loop->timers;
 
 		loop_timer_clear(loop, timer);
