@@ -51,33 +51,44 @@ BOOTSTRAP := $(wildcard pyrunner/pyaction_bootstrap/*.py)
 proxy_objects = $(patsubst %.c,$(BUILD)/obj/proxy/%.o,$(1))
 runner_objects = $(patsubst %.c,$(BUILD)/obj/runner/%.o,$(1))
 
+# make V=1 shows the commands.
+Q := $(if $(V),,@)
+say = @echo '  $(1)'
+
 .PHONY: all
 all: $(BUILD)/pyaction $(BUILD)/pyrunner $(BUILD)/pyunpack
 
 $(BUILD)/pyaction: $(call proxy_objects,$(PROXY_SOURCES))
-	$(CC) $(SANITIZE) $(LDFLAGS) $(HARDENED_LINK) -o $@ $^ -lmicrohttpd -lcjson
+	$(call say,cc $@)
+	$(Q)$(CC) $(SANITIZE) $(LDFLAGS) $(HARDENED_LINK) -o $@ $^ -lmicrohttpd -lcjson
 
 $(BUILD)/pyunpack: $(call proxy_objects,$(UNPACK_SOURCES))
-	$(CC) $(SANITIZE) $(LDFLAGS) $(HARDENED_LINK) -o $@ $^ -lzip
+	$(call say,cc $@)
+	$(Q)$(CC) $(SANITIZE) $(LDFLAGS) $(HARDENED_LINK) -o $@ $^ -lzip
 
 $(BUILD)/pyrunner: $(call runner_objects,$(RUNNER_SOURCES)) $(BUILD)/obj/runner/embedded.o
-	$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(RUNNER_LINK)
+	$(call say,cc $@)
+	$(Q)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(RUNNER_LINK)
 
 $(BUILD)/obj/embedded.c: pyrunner/embed.py $(BOOTSTRAP)
 	@mkdir -p $(@D)
-	$(PYTHON) pyrunner/embed.py pyrunner/pyaction_bootstrap $@
+	$(call say,embed $@)
+	$(Q)$(PYTHON) pyrunner/embed.py pyrunner/pyaction_bootstrap $@
 
 $(BUILD)/obj/runner/embedded.o: $(BUILD)/obj/embedded.c
 	@mkdir -p $(@D)
-	$(CC) $(RUNNER_CFLAGS) -Ipyrunner -c -o $@ $<
+	$(call say,cc $@)
+	$(Q)$(CC) $(RUNNER_CFLAGS) -Ipyrunner -c -o $@ $<
 
 $(BUILD)/obj/proxy/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(PROXY_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,cc $@)
+	$(Q)$(CC) $(PROXY_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/obj/runner/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(RUNNER_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,cc $@)
+	$(Q)$(CC) $(RUNNER_CFLAGS) -MMD -MP -c -o $@ $<
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
@@ -135,11 +146,13 @@ check: check-unit check-scripts check-blackbox
 UNIT_LIBRARY := $(BUILD)/unit/modules.a
 $(UNIT_LIBRARY): $(call proxy_objects,$(filter-out proxy/main.c,$(PROXY_SOURCES)) proxy/archive.c pyrunner/channel.c)
 	@mkdir -p $(@D)
-	$(AR) rcs $@ $^
+	$(call say,ar $@)
+	$(Q)$(AR) rcs $@ $^
 
 UNIT_TESTS := $(patsubst test/unit/%.c,$(BUILD)/unit/%,$(wildcard test/unit/test_*.c))
 $(BUILD)/unit/%: test/unit/%.c $(wildcard test/unit/*.h) $(UNIT_LIBRARY)
-	$(CC) $(PROXY_CFLAGS) -Wno-conversion -Wno-sign-conversion -o $@ $< $(UNIT_LIBRARY) $(LDFLAGS) -pie \
+	$(call say,cc $@)
+	$(Q)$(CC) $(PROXY_CFLAGS) -Wno-conversion -Wno-sign-conversion -o $@ $< $(UNIT_LIBRARY) $(LDFLAGS) -pie \
 		-Wl,--as-needed -lzip -lcjson -lmicrohttpd
 
 check-unit: all $(UNIT_TESTS)
@@ -156,7 +169,8 @@ check-blackbox: all
 
 $(BUILD)/bench-client: test/bench/client.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -o $@ $< $(LDFLAGS)
+	$(call say,cc $@)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $< $(LDFLAGS)
 
 PEERS ?=
 BENCH_FLAGS ?=
@@ -168,7 +182,8 @@ bench: all $(BUILD)/bench-client
 # --- sanitizers and linters --------------------------------------------------------------------------------
 
 # Leaks count everywhere but in the runner: CPython keeps its interned objects until the end of the process.
-ASAN_ENVIRONMENT := ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 \
+# strict_string_checks is left out: it makes CPython's tokenizer quadratic in the size of a source.
+ASAN_ENVIRONMENT := ASAN_OPTIONS=detect_stack_use_after_return=1:allocator_may_return_null=1 \
 	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 LSAN_OPTIONS=suppressions=$(CURDIR)/test/lsan.supp \
 	PYACTION_SANITIZED=1
 .PHONY: asan

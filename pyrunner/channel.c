@@ -106,15 +106,5 @@ int channel_read_line(struct channel *channel, const char **ret_line, size_t *re
 
 int channel_write(const struct channel *channel, const char *data, size_t length)
 {
-	while (length > 0) {
-		ssize_t count = write(channel->replies_fd, data, length);
-
-		if (count < 0 && errno == EINTR)
-			continue;
-		if (count < 0)
-			return -errno;
-		data += count;
-		length -= (size_t) count;
-	}
-	return 0;
+	return fd_write_all(channel->replies_fd, data, length);
 }

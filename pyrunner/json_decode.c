@@ -14,19 +14,15 @@ enum {
 struct decoder {
 	const unsigned char *text, *at, *end;
 	int depth;
-	/* Strings with escapes are put together here. */
-	unsigned char *scratch;
-	size_t scratch_capacity;
+	int collecting; /* what garbage collection was before: nothing that is decoded is garbage */
 	/* Keys of objects, owned: most objects have those of the one before. Found by hash, the last one wins. */
 	PyObject *memo[1 << MEMO_BITS];
 };
 
-static const uint64_t powers_of_ten[LAST_POWER + 1] = {
-	1ULL, 10ULL, 100ULL, 1000ULL, 10000ULL, 100000ULL, 1000000ULL, 10000000ULL, 100000000ULL, 1000000000ULL,
-	10000000000ULL, 100000000000ULL, 1000000000000ULL, 10000000000000ULL, 100000000000000ULL,
-	1000000000000000ULL, 10000000000000000ULL, 100000000000000000ULL, 1000000000000000000ULL,
-	10000000000000000000ULL
-};
+static const uint64_t powers_of_ten[LAST_POWER + 1] = { 1ULL, 10ULL, 100ULL, 1000ULL, 10000ULL, 100000ULL, 1000000ULL,
+	10000000ULL, 100000000ULL, 1000000000ULL, 10000000000ULL, 100000000000ULL, 1000000000000ULL, 10000000000000ULL,
+	100000000000000ULL, 1000000000000000ULL, 10000000000000000ULL, 100000000000000000ULL, 1000000000000000000ULL,
+	10000000000000000000ULL };
 
 static PyObject *decode_value(struct decoder *decoder);
 
@@ -34,7 +30,8 @@ static PyObject *fail(const struct decoder *decoder, const unsigned char *at, co
 {
 	if (at < decoder->end)
 		return PyErr_Format(PyExc_ValueError, "%s at byte %zd", problem, (Py_ssize_t) (at - decoder->text));
-	return PyErr_Format(PyExc_ValueError, "unexpected end of the text at byte %zd", (Py_ssize_t) (at - decoder->text));
+	return PyErr_Format(
+		PyExc_ValueError, "unexpected end of the text at byte %zd", (Py_ssize_t) (at - decoder->text));
 }
 
 /* The next byte, or -1 at the end. */
@@ -71,27 +68,40 @@ static const unsigned char *find_special(const unsigned char *at, const unsigned
 	return at;
 }
 
-/* The closing quote of the string with this body; NULL with ValueError. Sets what the body has. */
-static const unsigned char *find_quote(const struct decoder *decoder, const unsigned char *at, bool *ret_escapes)
+static bool is_continuation(unsigned char byte)
 {
-	*ret_escapes = false;
-	for (;;) {
-		at = find_special(at, decoder->end);
-		while (at < decoder->end && *at >= 0x80)
-			at++;
-		if (at >= decoder->end) {
-			fail(decoder, decoder->end, "");
-			return NULL;
-		}
-		if (*at == '"')
-			return at;
-		if (*at < 0x20) {
-			fail(decoder, at, "control character in a string");
-			return NULL;
-		}
-		*ret_escapes = true;
-		at += decoder->end - at >= 2 ? 2 : 1;
+	return (byte & 0xC0) == 0x80;
+}
+
+/* Reads the UTF-8 sequence at *at, not ASCII, and moves *at behind it: its code point, or -1 if it is invalid. */
+static inline int32_t read_utf8(const unsigned char **at, const unsigned char *end)
+{
+	const unsigned char *bytes = *at;
+	int length = bytes[0] < 0xE0 ? 2 : bytes[0] < 0xF0 ? 3 : 4;
+	int32_t code_point;
+
+	if (bytes[0] < 0xC2 || bytes[0] > 0xF4 || end - bytes < length || !is_continuation(bytes[1]))
+		return -1;
+	code_point = bytes[1] & 0x3F;
+	if (length == 2) {
+		*at += 2;
+		return (bytes[0] & 0x1F) << 6 | code_point;
 	}
+	if (!is_continuation(bytes[2]))
+		return -1;
+	code_point = code_point << 6 | (bytes[2] & 0x3F);
+	if (length == 3) {
+		code_point |= (bytes[0] & 0xF) << 12;
+		if (code_point < 0x800 || json_is_surrogate((uint32_t) code_point))
+			return -1;
+		*at += 3;
+		return code_point;
+	}
+	code_point = (bytes[0] & 0x7) << 18 | code_point << 6 | (bytes[3] & 0x3F);
+	if (code_point < 0x10000 || code_point > 0x10FFFF || !is_continuation(bytes[3]))
+		return -1;
+	*at += 4;
+	return code_point;
 }
 
 /* Four hexadecimal digits, or -1. */
@@ -114,109 +124,47 @@ static int32_t read_hex(const unsigned char *at, const unsigned char *end)
 	return value;
 }
 
-/*
- * Reads the escape at *at, a backslash, and moves *at behind it: its code point, or -1 with *at at what is
- * wrong. Two escapes that are a surrogate pair are one code point.
- */
-static int32_t read_escape(const unsigned char **at, const unsigned char *end)
+/* Reads what follows \u, and another escape where the two are a surrogate pair: the code point, or -1. */
+static int32_t read_unicode_escape(const unsigned char *at, const unsigned char *end, const unsigned char **ret_behind)
 {
-	static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
-	const unsigned char *behind = *at + 2;
-	const char *letter;
-	int32_t high, low;
+	int32_t high = read_hex(at, end), low;
 
-	if (behind[-1] != 'u') {
-		letter = memchr(letters, behind[-1], sizeof(letters) - 1);
-		if (letter == NULL)
-			return -1;
-		*at = behind;
-		return meanings[letter - letters];
-	}
-	high = read_hex(behind, end);
-	if (high < 0)
-		return -1;
-	behind += 4;
-	*at = behind;
-	if ((high & 0xFC00) != 0xD800 || end - behind < 6 || behind[0] != '\\' || behind[1] != 'u')
+	*ret_behind = at + 4;
+	if ((high & ~0x3FF) != 0xD800 || end - at < 6 || at[4] != '\\' || at[5] != 'u')
 		return high;
-	low = read_hex(behind + 2, end);
+	low = read_hex(at + 6, end);
 	if ((low & ~0x3FF) != 0xDC00) /* not a low surrogate; or no escape at all, which the next call finds */
 		return high;
-	*at = behind + 6;
+	*ret_behind = at + 10;
 	return 0x10000 + ((high & 0x3FF) << 10) + (low & 0x3FF);
 }
 
-/* Reports where in the string UTF-8 ends. Replaces the UnicodeDecodeError that is set; leaves any other. */
-static PyObject *fail_utf8(const struct decoder *decoder, const unsigned char *body, size_t length)
+/* Reads the escape at *at, a backslash, and moves *at behind it: its code point, or -1 if it is invalid. */
+static inline int32_t read_escape(const unsigned char **at, const unsigned char *end)
 {
-	cleanup_pyobject PyObject *error = NULL;
-	cleanup_pyobject PyObject *text = NULL;
-	Py_ssize_t start;
+	static const char meanings[0x80] = { ['"'] = '"',
+		['\\'] = '\\',
+		['/'] = '/',
+		['b'] = '\b',
+		['f'] = '\f',
+		['n'] = '\n',
+		['r'] = '\r',
+		['t'] = '\t' };
+	const unsigned char *bytes = *at, *behind;
+	int32_t code_point;
 
-	if (!PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
-		return NULL;
-	PyErr_Clear();
-	/* Again from the text itself: what failed may have been its unescaped copy. */
-	text = PyUnicode_DecodeUTF8((const char *) body, (Py_ssize_t) length, NULL); /* New reference, or NULL. */
-	error = py_take_exception(); /* New reference, or NULL. */
-	if (error == NULL || PyUnicodeDecodeError_GetStart(error, &start) < 0)
-		start = 0;
-	return fail(decoder, body + start, "invalid UTF-8");
-}
-
-static int reserve_scratch(struct decoder *decoder, size_t length)
-{
-	unsigned char *grown;
-
-	if (length <= decoder->scratch_capacity)
-		return 0;
-	grown = realloc(decoder->scratch, length);
-	if (grown == NULL) {
-		PyErr_NoMemory();
+	if (end - bytes < 2 || bytes[1] >= sizeof(meanings))
 		return -1;
+	if (bytes[1] != 'u') {
+		if (meanings[bytes[1]] == '\0')
+			return -1;
+		*at += 2;
+		return meanings[bytes[1]];
 	}
-	decoder->scratch = grown;
-	decoder->scratch_capacity = length;
-	return 0;
-}
-
-/* A string whose body has escapes: they are replaced by UTF-8, which is never longer. */
-static PyObject *unescape(struct decoder *decoder, const unsigned char *body, const unsigned char *end)
-{
-	const unsigned char *at = body;
-	bool surrogates = false;
-	unsigned char *to;
-	PyObject *text;
-
-	if (reserve_scratch(decoder, (size_t) (end - body)) < 0)
-		return NULL;
-	to = decoder->scratch;
-	while (at < end) {
-		const unsigned char *backslash = memchr(at, '\\', (size_t) (end - at));
-		size_t length = (size_t) ((backslash != NULL ? backslash : end) - at);
-
-		memcpy(to, at, length);
-		to += length;
-		at += length;
-		if (at < end) {
-			int32_t code_point = read_escape(&at, end);
-
-			if (code_point < 0)
-				return fail(decoder, at, "invalid escape");
-			surrogates |= json_is_surrogate((uint32_t) code_point);
-			to = json_put_utf8(to, (uint32_t) code_point);
-		}
-	}
-	if (surrogates) {
-		/* The one below would take them from the text too, where they are no UTF-8. */
-		cleanup_pyobject PyObject *strict = PyUnicode_DecodeUTF8((const char *) body, end - body, NULL);
-
-		if (strict == NULL)
-			return fail_utf8(decoder, body, (size_t) (end - body));
-	}
-	text = PyUnicode_DecodeUTF8((const char *) decoder->scratch, to - decoder->scratch,
-		surrogates ? "surrogatepass" : NULL); /* New reference. */
-	return text != NULL ? text : fail_utf8(decoder, body, (size_t) (end - body));
+	code_point = read_unicode_escape(bytes + 2, end, &behind);
+	if (code_point >= 0)
+		*at = behind;
+	return code_point;
 }
 
 /* New reference. */
@@ -232,20 +180,106 @@ static PyObject *make_ascii(const unsigned char *body, size_t length)
 	return text;
 }
 
-/* A string that is not ASCII alone, with its opening quote read. */
+/* What a string becomes. */
+struct measure {
+	const unsigned char *quote; /* the closing one */
+	Py_ssize_t length;          /* in code points */
+	uint32_t bits;              /* of any code point */
+};
+
+/* Checks the string with this body. -1 with ValueError. */
+static int measure_string(const struct decoder *decoder, const unsigned char *body, struct measure *measure)
+{
+	const unsigned char *at = body, *end = decoder->end;
+	Py_ssize_t length = 0;
+	uint32_t bits = 0;
+
+	for (;;) {
+		const unsigned char *special = find_special(at, end);
+		int32_t code_point;
+
+		length += special - at;
+		at = special;
+		if (at == end || *at < 0x20) {
+			fail(decoder, at, "control character in a string");
+			return -1;
+		}
+		if (*at == '"') {
+			*measure = (struct measure) { .quote = at, .length = length, .bits = bits };
+			return 0;
+		}
+		do {
+			code_point = *at == '\\' ? read_escape(&at, end) : read_utf8(&at, end);
+			bits |= (uint32_t) code_point;
+			length++;
+		} while (code_point >= 0 && at < end && (*at >= 0x80 || *at == '\\'));
+		if (code_point < 0) {
+			fail(decoder, at, *at == '\\' ? "invalid escape" : "invalid UTF-8");
+			return -1;
+		}
+	}
+}
+
+/* As read_utf8, of a sequence that is known to be valid. */
+static inline uint32_t read_valid_utf8(const unsigned char **at)
+{
+	const unsigned char *bytes = *at;
+
+	if (bytes[0] < 0xE0) {
+		*at += 2;
+		return (bytes[0] & 0x1FU) << 6 | (bytes[1] & 0x3FU);
+	}
+	if (bytes[0] < 0xF0) {
+		*at += 3;
+		return (bytes[0] & 0xFU) << 12 | (bytes[1] & 0x3FU) << 6 | (bytes[2] & 0x3FU);
+	}
+	*at += 4;
+	return (bytes[0] & 0x7U) << 18 | (bytes[1] & 0x3FU) << 12 | (bytes[2] & 0x3FU) << 6 | (bytes[3] & 0x3FU);
+}
+
+/* Writes the string, which measure_string has checked. */
+static inline __attribute__((always_inline)) void fill(
+	int kind, void *data, const unsigned char *at, const unsigned char *quote)
+{
+	for (Py_ssize_t i = 0; at < quote; i++) {
+		if (*at >= 0x80)
+			PyUnicode_WRITE(kind, data, i, read_valid_utf8(&at));
+		else if (*at == '\\')
+			PyUnicode_WRITE(kind, data, i, (Py_UCS4) read_escape(&at, quote));
+		else
+			PyUnicode_WRITE(kind, data, i, *at++);
+	}
+}
+
+static void fill_text(PyObject *text, const unsigned char *body, const unsigned char *quote)
+{
+	void *data = PyUnicode_DATA(text); /* Borrowed from text. */
+
+	if (PyUnicode_KIND(text) == PyUnicode_1BYTE_KIND)
+		fill(PyUnicode_1BYTE_KIND, data, body, quote);
+	else if (PyUnicode_KIND(text) == PyUnicode_2BYTE_KIND)
+		fill(PyUnicode_2BYTE_KIND, data, body, quote);
+	else
+		fill(PyUnicode_4BYTE_KIND, data, body, quote);
+}
+
+/* A string that is not ASCII alone, or has escapes. New reference. */
 static PyObject *decode_other_string(struct decoder *decoder, const unsigned char *body)
 {
-	bool escapes;
-	const unsigned char *quote = find_quote(decoder, body, &escapes);
+	struct measure measure;
 	PyObject *text;
 
-	if (quote == NULL)
+	if (measure_string(decoder, body, &measure) < 0)
 		return NULL;
-	decoder->at = quote + 1;
-	if (escapes)
-		return unescape(decoder, body, quote);
-	text = PyUnicode_DecodeUTF8((const char *) body, quote - body, NULL); /* New reference. */
-	return text != NULL ? text : fail_utf8(decoder, body, (size_t) (quote - body));
+	decoder->at = measure.quote + 1;
+	if (measure.length == 1) /* those of Latin 1 are shared */
+		return PyUnicode_FromOrdinal((int) measure.bits);
+	/* Bits above 0x7F, 0xFF and 0xFFFF are there if and only if some code point is. */
+	text = PyUnicode_New(measure.length, measure.bits < 0x10000 ? measure.bits : 0x10FFFF);
+	if (text == NULL)
+		return NULL;
+	fill_text(text, body, measure.quote);
+	return text;
 }
 
 /* With its opening quote read. New reference. */
@@ -571,7 +605,7 @@ static PyObject *decode_value(struct decoder *decoder)
 
 static void decoder_clearp(struct decoder *decoder)
 {
-	free(decoder->scratch);
+	py_resume_gc(decoder->collecting);
 	for (size_t i = 0; i < ARRAY_SIZE(decoder->memo); i++)
 		Py_CLEAR(decoder->memo[i]);
 }
@@ -582,6 +616,7 @@ PyObject *json_decode(const char *text, size_t length)
 		.text = (const unsigned char *) text,
 		.at = (const unsigned char *) text,
 		.end = (const unsigned char *) text + length,
+		.collecting = py_pause_gc(),
 	};
 	cleanup_pyobject PyObject *value = NULL;
 

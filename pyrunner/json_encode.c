@@ -30,13 +30,10 @@ static int encode_value(struct encoder *encoder, PyObject *value, const struct l
 
 /* --- the bytes */
 
-/* Makes room for that many more bytes; -1 with MemoryError. */
-static int reserve(struct encoder *encoder, size_t count)
+static int grow(struct encoder *encoder, size_t count)
 {
 	size_t capacity = encoder->capacity;
 
-	if (count <= capacity - encoder->used)
-		return 0;
 	while (count > capacity - encoder->used)
 		capacity = capacity == 0 ? FIRST_CAPACITY : 2 * capacity;
 	if (encoder->bytes == NULL)
@@ -50,7 +47,13 @@ static int reserve(struct encoder *encoder, size_t count)
 	return 0;
 }
 
-static int put(struct encoder *encoder, const char *text, size_t length)
+/* Makes room for that many more bytes; -1 with MemoryError. */
+static inline int reserve(struct encoder *encoder, size_t count)
+{
+	return count <= encoder->capacity - encoder->used ? 0 : grow(encoder, count);
+}
+
+static inline int put(struct encoder *encoder, const char *text, size_t length)
 {
 	if (reserve(encoder, length) < 0)
 		return -1;
@@ -59,7 +62,7 @@ static int put(struct encoder *encoder, const char *text, size_t length)
 	return 0;
 }
 
-static int put_byte(struct encoder *encoder, unsigned char byte)
+static inline int put_byte(struct encoder *encoder, unsigned char byte)
 {
 	if (reserve(encoder, 1) < 0)
 		return -1;
@@ -71,21 +74,25 @@ static int put_byte(struct encoder *encoder, unsigned char byte)
 
 static unsigned char *put_escape(unsigned char *to, unsigned char byte)
 {
-	static const char letters[0x20] = { ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't' };
-	char letter = byte < 0x20 ? letters[byte] : (char) byte;
+	static const unsigned char letters[0x20] = {
+		['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'
+	};
+	unsigned char letter = byte < 0x20 ? letters[byte] : byte;
 
 	*to++ = '\\';
 	if (letter != 0) {
-		*to++ = (unsigned char) letter;
+		*to++ = letter;
 		return to;
 	}
-	memcpy(to, "u00", 3);
-	to[3] = (unsigned char) "0123456789abcdef"[byte >> 4];
-	to[4] = (unsigned char) "0123456789abcdef"[byte & 0xF];
-	return to + 5;
+	*to++ = 'u';
+	*to++ = '0';
+	*to++ = '0';
+	*to++ = (unsigned char) "01"[byte >> 4];
+	*to++ = (unsigned char) "0123456789abcdef"[byte & 0xF];
+	return to;
 }
 
-static unsigned char *put_character(unsigned char *to, uint32_t code_point)
+static inline unsigned char *put_character(unsigned char *to, uint32_t code_point)
 {
 	if (code_point >= 0x80)
 		return json_put_utf8(to, code_point);
@@ -101,13 +108,13 @@ static unsigned char *put_narrow(unsigned char *to, const unsigned char *from, s
 	const unsigned char *end = from + count;
 
 	while (end - from >= 8) {
-		if (json_special_bytes(json_load_word(from)) == 0) {
-			memcpy(to, from, 8);
-			to += 8;
-			from += 8;
-			continue;
-		}
-		for (int i = 0; i < 8; i++)
+		uint64_t special = json_special_bytes(json_load_word(from));
+		int plain = special != 0 ? __builtin_ctzll(special) >> 3 : 8;
+
+		memcpy(to, from, 8); /* those behind the plain ones are written over */
+		to += plain;
+		from += plain;
+		while (from < end && json_is_special(*from))
 			to = put_character(to, *from++);
 	}
 	while (from < end)
@@ -148,6 +155,9 @@ static int encode_string(struct encoder *encoder, PyObject *text)
 	length = PyUnicode_GET_LENGTH(text);
 	kind = (int) PyUnicode_KIND(text);
 	data = PyUnicode_DATA(text); /* Borrowed from text. */
+	/* Most of what it takes, at once: growing copies what is there. */
+	if (reserve(encoder, (size_t) length) < 0)
+		return -1;
 	while (start < length) {
 		size_t count = length - start < CHUNK ? (size_t) (length - start) : CHUNK;
 		unsigned char *end;
@@ -210,6 +220,27 @@ static int encode_integer(struct encoder *encoder, PyObject *value)
 	return 0;
 }
 
+/* Shortens a fraction by its zeros at the end, but for its first digit. The divisors are known to the compiler. */
+static void drop_zeros(uint64_t *digits, int *places)
+{
+	if (*places > 8 && *digits % 100000000 == 0) {
+		*digits /= 100000000;
+		*places -= 8;
+	}
+	if (*places > 4 && *digits % 10000 == 0) {
+		*digits /= 10000;
+		*places -= 4;
+	}
+	if (*places > 2 && *digits % 100 == 0) {
+		*digits /= 100;
+		*places -= 2;
+	}
+	if (*places > 1 && *digits % 10 == 0) {
+		*digits /= 10;
+		*places -= 1;
+	}
+}
+
 /*
  * Writes value as repr does if that has at most EXACT_DIGITS digits and no exponent; else returns NULL. Two
  * decimals of so few digits are never the same double. So if the nearest one of them reads back as value, which
@@ -217,26 +248,21 @@ static int encode_integer(struct encoder *encoder, PyObject *value)
  */
 static unsigned char *put_short_float(unsigned char *to, double value)
 {
-	static const uint64_t powers[EXACT_DIGITS + 1] = { 1ULL, 10ULL, 100ULL, 1000ULL, 10000ULL, 100000ULL, 1000000ULL,
-		10000000ULL, 100000000ULL, 1000000000ULL, 10000000000ULL, 100000000000ULL, 1000000000000ULL,
+	static const uint64_t powers[EXACT_DIGITS + 1] = { 1ULL, 10ULL, 100ULL, 1000ULL, 10000ULL, 100000ULL,
+		1000000ULL, 10000000ULL, 100000000ULL, 1000000000ULL, 10000000000ULL, 100000000000ULL, 1000000000000ULL,
 		10000000000000ULL, 100000000000000ULL, 1000000000000000ULL };
 	double size = fabs(value);
 	int places = EXACT_DIGITS;
 	uint64_t digits;
 
-	if (!(size >= 1e-3 && size < 1e14))
+	if (!(size >= 1e-4 && size < 1e14))
 		return NULL;
 	while (size >= (double) powers[EXACT_DIGITS - places])
 		places--;
 	digits = (uint64_t) (size * (double) powers[places] + 0.5);
 	if ((double) digits / (double) powers[places] != size)
 		return NULL;
-	for (int step = 8; step > 0; step /= 2) {
-		if (places > step && digits % powers[step] == 0) {
-			digits /= powers[step];
-			places -= step;
-		}
-	}
+	drop_zeros(&digits, &places);
 	if (value < 0)
 		*to++ = '-';
 	to = put_digits(to, digits / powers[places], 1);
@@ -346,6 +372,18 @@ static int encode_mapping(struct encoder *encoder, PyObject *mapping, const stru
 	return 0;
 }
 
+/* New reference, or NULL without an exception behind the end, which methods of an item's class may have moved. */
+static PyObject *item_of(PyObject *items, Py_ssize_t index)
+{
+	PyObject *item;
+
+	if (index >= PySequence_Fast_GET_SIZE(items))
+		return NULL;
+	item = PySequence_Fast_GET_ITEM(items, index); /* Borrowed from items. */
+	Py_INCREF(item);
+	return item;
+}
+
 /* A list or tuple; of a subclass, what iterating over it gives. */
 static int encode_sequence(struct encoder *encoder, PyObject *sequence, const struct level *level)
 {
@@ -353,15 +391,14 @@ static int encode_sequence(struct encoder *encoder, PyObject *sequence, const st
 
 	if (items == NULL)
 		return -1;
-	/* The size is asked for each time: methods of an item's class may change the list. */
-	for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items); i++) {
-		cleanup_pyobject PyObject *item = PySequence_Fast_GET_ITEM(items, i); /* Borrowed; made ours. */
+	for (Py_ssize_t i = 0;; i++) {
+		cleanup_pyobject PyObject *item = item_of(items, i); /* New reference. */
 
-		Py_INCREF(item);
+		if (item == NULL)
+			return 0;
 		if ((i > 0 && put(encoder, ", ", 2) < 0) || encode_value(encoder, item, level) < 0)
 			return -1;
 	}
-	return 0;
 }
 
 /*

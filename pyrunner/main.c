@@ -1,30 +1,28 @@
 /* pyrunner: embeds CPython; for each line from the proxy calls the bootstrap's handle() and sends its reply. */
 #include "channel.h"
 #include "interpreter.h"
+#include "json_decode.h"
 
 #include <malloc.h>
 #include <stdio.h>
+#include <string.h>
 
 enum {
 	EXIT_NO_PYTHON = 70, /* EX_SOFTWARE */
 	LARGE_MESSAGE = 262144,
+	SMALL_REPLY = 4096,
 };
 
 /* Python-level signal handlers of the function run here when the signal came between two activations. What
  * they raise then ends the process (SystemExit) or goes to the log. */
 static void run_signal_handlers(PyObject *bootstrap)
 {
-	cleanup_pyobject PyObject *type = NULL;
 	cleanup_pyobject PyObject *error = NULL;
-	cleanup_pyobject PyObject *traceback = NULL;
 	cleanup_pyobject PyObject *done = NULL;
 
 	if (PyErr_CheckSignals() == 0)
 		return;
-	PyErr_Fetch(&type, &error, &traceback); /* New references, or NULL. */
-	PyErr_NormalizeException(&type, &error, &traceback);
-	if (traceback != NULL)
-		(void) PyException_SetTraceback(error, traceback);
+	error = py_take_exception();                                       /* New. */
 	done = PyObject_CallMethod(bootstrap, "after_signal", "O", error); /* New. */
 	if (done == NULL)
 		PyErr_WriteUnraisable(NULL);
@@ -37,56 +35,68 @@ static int next_line(struct channel *channel, PyObject *bootstrap, const char **
 
 	for (;;) {
 		run_signal_handlers(bootstrap);
-		Py_BEGIN_ALLOW_THREADS
-		r = channel_read_line(channel, ret_line, ret_length);
-		Py_END_ALLOW_THREADS
-		if (r != -EINTR) {
+		Py_BEGIN_ALLOW_THREADS r = channel_read_line(channel, ret_line, ret_length);
+		Py_END_ALLOW_THREADS if (r != -EINTR)
+		{
 			run_signal_handlers(bootstrap);
 			return r;
 		}
 	}
 }
 
-/* str, or bytes where the line is not UTF-8: the bootstrap says what is wrong with it. New reference. */
-static PyObject *make_text(const char *line, size_t length)
+/* Two lines. Small ones go in one piece, so that the proxy wakes up once; large ones are not copied for that. */
+static int write_reply(
+	const struct channel *channel, const char *status, size_t status_length, const char *payload, size_t length)
 {
-	PyObject *text = PyUnicode_DecodeUTF8(line, (Py_ssize_t) length, NULL);
+	char small[SMALL_REPLY];
+	int r;
 
-	if (text != NULL || !PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
-		return text;
-	PyErr_Clear();
-	return PyBytes_FromStringAndSize(line, (Py_ssize_t) length);
+	if (status_length + length < sizeof(small)) {
+		memcpy(small, status, status_length);
+		memcpy(small + status_length, payload, length);
+		small[status_length + length] = '\n';
+		return channel_write(channel, small, status_length + length + 1);
+	}
+	r = channel_write(channel, status, status_length);
+	if (r == 0)
+		r = channel_write(channel, payload, length);
+	return r == 0 ? channel_write(channel, "\n", 1) : r;
 }
 
-static int send_reply(const struct channel *channel, PyObject *reply)
+static int send_reply(const struct channel *channel, PyObject *status, PyObject *payload)
 {
-	const char *data = PyBytes_AS_STRING(reply); /* Borrowed from reply. */
-	size_t length = (size_t) PyBytes_GET_SIZE(reply);
 	int r;
 
 	/* Whatever C code has printed must be out before the reply says that the activation is over. */
 	(void) fflush(NULL);
-	Py_BEGIN_ALLOW_THREADS
-	r = channel_write(channel, data, length);
-	Py_END_ALLOW_THREADS
-	return r;
+	Py_BEGIN_ALLOW_THREADS r = write_reply(channel, PyBytes_AS_STRING(status), (size_t) PyBytes_GET_SIZE(status),
+		PyBytes_AS_STRING(payload), (size_t) PyBytes_GET_SIZE(payload));
+	Py_END_ALLOW_THREADS return r;
+}
+
+/* What the bootstrap's handle() says to a line, which is given back before the function runs. New reference. */
+static PyObject *call_handle(struct channel *channel, PyObject *bootstrap, const char *line, size_t length)
+{
+	cleanup_pyobject PyObject *message = json_decode(line, length);                  /* New reference, or NULL. */
+	cleanup_pyobject PyObject *error = message == NULL ? py_take_exception() : NULL; /* New reference, or NULL. */
+
+	channel_trim(channel);
+	return PyObject_CallMethod(bootstrap, "handle", "OO", message != NULL ? message : Py_None,
+		error != NULL ? error : Py_None); /* New reference. */
 }
 
 static int answer(struct channel *channel, PyObject *bootstrap, const char *line, size_t length, size_t *ret_size)
 {
-	cleanup_pyobject PyObject *text = make_text(line, length); /* New reference. */
-	cleanup_pyobject PyObject *reply = NULL;
+	cleanup_pyobject PyObject *reply = call_handle(channel, bootstrap, line, length); /* New reference. */
+	PyObject *status, *payload;                                                       /* Borrowed from reply. */
 
-	channel_trim(channel);
-	if (text != NULL)
-		reply = PyObject_CallMethod(bootstrap, "handle", "O", text); /* New reference. */
-	if (reply == NULL || !PyBytes_Check(reply)) {
+	if (reply == NULL || !PyArg_ParseTuple(reply, "SS", &status, &payload)) {
 		/* A bug of ours, or an exception that a signal handler of the function raised in our code. */
 		PyErr_Print();
 		return -EIO;
 	}
-	*ret_size = length + (size_t) PyBytes_GET_SIZE(reply);
-	return send_reply(channel, reply);
+	*ret_size = length + (size_t) PyBytes_GET_SIZE(payload);
+	return send_reply(channel, status, payload);
 }
 
 static int serve(struct channel *channel, PyObject *bootstrap)

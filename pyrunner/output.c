@@ -1,5 +1,8 @@
 #include "output.h"
 
+#include "json_decode.h"
+#include "json_encode.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -16,11 +19,9 @@ static ssize_t write_some(int fd, const char *data, size_t length)
 	if (length <= PIPE_BUF && poll(&poll_fd, 1, 0) > 0)
 		return write(fd, data, length);
 
-	Py_BEGIN_ALLOW_THREADS
-	count = write(fd, data, length);
+	Py_BEGIN_ALLOW_THREADS count = write(fd, data, length);
 	saved = errno;
-	Py_END_ALLOW_THREADS
-	errno = saved;
+	Py_END_ALLOW_THREADS errno = saved;
 	return count;
 }
 
@@ -52,7 +53,29 @@ static PyObject *output_write(PyObject *module, PyObject *args)
 	return result;
 }
 
+static PyObject *decode(PyObject *module, PyObject *object)
+{
+	Py_buffer data;
+	PyObject *value;
+
+	(void) module;
+	if (PyObject_GetBuffer(object, &data, PyBUF_SIMPLE) < 0)
+		return NULL;
+	value = json_decode(data.buf, (size_t) data.len); /* New reference. */
+	PyBuffer_Release(&data);
+	return value;
+}
+
+static PyObject *encode(PyObject *module, PyObject *value)
+{
+	(void) module;
+	return json_encode(value);
+}
+
 static PyMethodDef methods[] = {
+	{ "decode", decode, METH_O,
+		"decode(data, /)\n--\n\nThe object that JSON text, a bytes-like object, stands for; or ValueError." },
+	{ "encode", encode, METH_O, "encode(value, /)\n--\n\nThe JSON text of an object, as bytes." },
 	{ "write", output_write, METH_VARARGS,
 		"write(fd, data, /)\n--\n\nWrite all of a bytes-like object to a descriptor; returns its size." },
 	{ NULL, NULL, 0, NULL },

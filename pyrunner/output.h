@@ -1,4 +1,7 @@
-/* The built-in module _pyaction: write(fd, data), for the log streams of streams.py. */
+/*
+ * The built-in module _pyaction: write(fd, data) for the log streams of streams.py, encode(value) for wire.py,
+ * and decode(data), its counterpart.
+ */
 #pragma once
 
 #include "python.h"

@@ -45,3 +45,23 @@ static inline int py_ready_text(PyObject *text)
 	return 0;
 #endif
 }
+
+/* Stops garbage collection, and says whether it ran; py_resume_gc() with that undoes it. 3.9 goes on collecting. */
+static inline int py_pause_gc(void)
+{
+#if PY_VERSION_HEX >= 0x030A0000
+	return PyGC_Disable();
+#else
+	return 0;
+#endif
+}
+
+static inline void py_resume_gc(int was_running)
+{
+#if PY_VERSION_HEX >= 0x030A0000
+	if (was_running)
+		(void) PyGC_Enable();
+#else
+	(void) was_running;
+#endif
+}

@@ -9,11 +9,11 @@ import os
 import sys
 from os import _exit, getpid
 
-from pyaction_bootstrap import environment, loader, openwhisk, precompile, report, streams, virtualenv, wire
+from pyaction_bootstrap import environment, loader, openwhisk, precompile, report, streams, virtualenv
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, NoReturn, Optional, Tuple, Union
+    from typing import Any, Dict, NoReturn, Optional, Tuple
 
 streams.install()
 
@@ -21,28 +21,31 @@ _pid = getpid()
 _function: Optional[openwhisk.Function] = None
 
 
-def handle(line: Union[str, bytes]) -> bytes:
-    """The reply to a message: status line and payload line. line is bytes where it is not UTF-8."""
+def handle(message: Any, error: Optional[BaseException]) -> Tuple[bytes, bytes]:
+    """The reply to a message: status line, and payload without its newline. error, or None: why the line that the
+    message was could not be decoded."""
     try:
-        status, payload = _answer(line)
-    except SystemExit as error:
-        end_process(error)
-    except BaseException as error:  # out of memory in our own code, or a signal handler of the function in it
-        report.print_exception(error)
-        status, payload = "function_error", openwhisk.error_document(report.describe(error))
+        status, payload = _answer(message) if error is None else _refuse(error)
+    except SystemExit as end:
+        end_process(end)
+    except BaseException as own:  # out of memory in our own code, or a signal handler of the function in it
+        report.print_exception(own)
+        status, payload = "function_error", openwhisk.error_document(report.describe(own))
     if getpid() != _pid:  # a child that the function forked and that came back here
         streams.flush()
         _exit(0)
     streams.flush()
-    return b'{"status":"%s"}\n%s\n' % (status.encode("ascii"), payload)
+    return b'{"status":"%s"}\n' % status.encode("ascii"), payload
 
 
-def _answer(line: Union[str, bytes]) -> Tuple[str, bytes]:
+def _refuse(error: BaseException) -> Tuple[str, bytes]:
+    if not isinstance(error, ValueError):
+        raise error  # out of memory
+    return "bad_request", openwhisk.error_document(f"The request body is not JSON: {error}")
+
+
+def _answer(message: Any) -> Tuple[str, bytes]:
     global _function
-    try:
-        message = _parse(line)
-    except (wire.NotJSON, UnicodeError) as error:
-        return "bad_request", openwhisk.error_document(f"The request body is not JSON: {error}")
     if not isinstance(message, dict):
         return "bad_request", openwhisk.error_document("The request body is not a JSON object.")
     if _function is not None:
@@ -54,10 +57,6 @@ def _answer(line: Union[str, bytes]) -> Tuple[str, bytes]:
     except BaseException as error:
         return "init_failed", openwhisk.error_document(_describe_failure(error))
     return "initialized", b'{"ok":true}'
-
-
-def _parse(line: Union[str, bytes]) -> Any:
-    return wire.decode(line if isinstance(line, str) else line.decode("utf-8"))
 
 
 def _initialize(message: Dict[str, Any]) -> openwhisk.Function:
