@@ -1,6 +1,7 @@
 # pyaction. `make help` lists the targets.
 
 VERSION := 0.1.0
+.DEFAULT_GOAL := all
 
 # Everything built goes here; other flavours (asan) use another folder, so that objects never mix.
 BUILD ?= build
@@ -9,12 +10,6 @@ LIBEXECDIR ?= $(PREFIX)/libexec/pyaction
 # The distribution's Python: its -dev package has the static library, and the bootstrap must be compiled by the
 # same version. Not whatever python3 comes first in PATH.
 PYTHON ?= /usr/bin/python3
-
-PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
-PYTHON_PROGRAM ?= $(shell $(PYTHON) -c 'import os, sys; print(os.path.realpath(sys.executable))' 2>/dev/null)
-PYTHON_CONFIG := $(PYTHON_PROGRAM)-config
-# Static and not position-independent: 15 % faster than the shared library (docs/architecture.md).
-PYTHON_STATIC := $(wildcard $(shell $(PYTHON) -c 'import sysconfig as s; print(s.get_config_var("LIBPL") + "/" + s.get_config_var("LIBRARY"))' 2>/dev/null))
 
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wformat=2 \
@@ -31,16 +26,16 @@ HARDENED_LINK := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
 
 PROXY_CFLAGS := $(ALL_CFLAGS) -fPIE -Wconversion -Wsign-conversion -DPYACTION_VERSION='"$(VERSION)"' \
 	-DPYACTION_LIBEXECDIR='"$(LIBEXECDIR)"'
-PYTHON_INCLUDES := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags-only-I python-$(PYTHON_VERSION)-embed 2>/dev/null))
-RUNNER_CFLAGS := $(ALL_CFLAGS) $(PYTHON_INCLUDES) -DPYRUNNER_PYTHON='"$(PYTHON_PROGRAM)"'
-ifneq ($(PYTHON_STATIC),)
-RUNNER_CFLAGS += -fno-pie
-RUNNER_LINK := -no-pie -Wl,--export-dynamic $(PYTHON_STATIC) $(shell $(PYTHON) -c 'import sysconfig as s; print(s.get_config_var("LIBS"), s.get_config_var("SYSLIBS"), s.get_config_var("MODLIBS") or "")' 2>/dev/null)
-else
-RUNNER_CFLAGS += -fPIE
-RUNNER_LINK := -pie $(shell pkg-config --libs python-$(PYTHON_VERSION)-embed)
+# What depends on the Python there is. Not asked for by targets that install it first.
+ifneq ($(filter-out deps% run test clean help format,$(or $(MAKECMDGOALS),all)),)
+-include $(BUILD)/python.mk
 endif
-RUNNER_LINK += -lz -lexpat -lpthread -Wl,-z,relro,-z,now,-z,noexecstack
+$(BUILD)/python.mk: pyrunner/find-python
+	@mkdir -p $(@D)
+	@CC='$(CC)' pyrunner/find-python $(PYTHON) >$@.new && mv $@.new $@
+
+RUNNER_CFLAGS = $(ALL_CFLAGS) $(PYTHON_CFLAGS) $(PYTHON_INCLUDES) -DPYRUNNER_PYTHON='"$(PYTHON_PROGRAM)"'
+RUNNER_LINK = $(PYTHON_LINK) -Wl,-z,relro,-z,now,-z,noexecstack
 
 COMMON := common/err.c
 PROXY_SOURCES := $(filter-out proxy/pyunpack.c proxy/archive.c,$(wildcard proxy/*.c)) $(COMMON)
@@ -195,7 +190,7 @@ C_FILES := $(wildcard common/*.[ch] proxy/*.[ch] pyrunner/*.[ch] test/unit/*.[ch
 C_SOURCES := $(filter %.c,$(C_FILES))
 PYTHON_FILES := pyrunner/embed.py pyrunner/pyaction_bootstrap $(wildcard scripts/*.py) scripts/invoke scripts/package \
 	test/bench test/blackbox test/scripts test/unit/bootstrap
-SHELL_FILES := .ci/run scripts/install-packages scripts/serve-example scripts/check-run
+SHELL_FILES := .ci/run pyrunner/find-python scripts/install-packages scripts/serve-example scripts/check-run
 
 .PHONY: lint
 lint:

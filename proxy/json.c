@@ -156,6 +156,8 @@ int json_find_member(const char *text, size_t length, const char *name, struct j
 		bool found;
 
 		at = skip_string(at, end);
+		if (at <= key)
+			return -ENOENT;
 		if (memchr(key, '\\', (size_t) (at - key)) != NULL)
 			return -EINVAL;
 		found = (size_t) (at - key) == name_length + 1 && memcmp(key, name, name_length) == 0;

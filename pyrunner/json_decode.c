@@ -8,7 +8,6 @@
 enum {
 	MEMO_BITS = 8,
 	MEMO_LONGEST = 40, /* bytes of a key that is kept */
-	LAST_POWER = 19,   /* of ten, in 64 bits */
 };
 
 struct decoder {
@@ -18,11 +17,6 @@ struct decoder {
 	/* Keys of objects, owned: most objects have those of the one before. Found by hash, the last one wins. */
 	PyObject *memo[1 << MEMO_BITS];
 };
-
-static const uint64_t powers_of_ten[LAST_POWER + 1] = { 1ULL, 10ULL, 100ULL, 1000ULL, 10000ULL, 100000ULL, 1000000ULL,
-	10000000ULL, 100000000ULL, 1000000000ULL, 10000000000ULL, 100000000000ULL, 1000000000000ULL, 10000000000000ULL,
-	100000000000000ULL, 1000000000000000ULL, 10000000000000000ULL, 100000000000000000ULL, 1000000000000000000ULL,
-	10000000000000000000ULL };
 
 static PyObject *decode_value(struct decoder *decoder);
 
@@ -436,7 +430,7 @@ static Py_ssize_t scan_digits(struct decoder *decoder, struct number *number)
 	const unsigned char *start = decoder->at;
 
 	for (; is_digit(peek(decoder)); decoder->at++) {
-		if (number->digits >= powers_of_ten[LAST_POWER - 1])
+		if (number->digits >= json_powers_of_ten[JSON_LAST_POWER - 1])
 			number->exact = false;
 		else
 			number->digits = number->digits * 10 + (uint64_t) (*decoder->at - '0');
@@ -503,11 +497,11 @@ static double divide(uint64_t digits, int places)
 {
 	int shift = 64 + __builtin_clzll(digits);
 	unsigned __int128 dividend = (unsigned __int128) digits << shift;
-	unsigned __int128 quotient = dividend / powers_of_ten[places];
+	unsigned __int128 quotient = dividend / json_powers_of_ten[places];
 	uint64_t high = (uint64_t) (quotient >> 64);
 	int surplus = 1 + (high != 0 ? 64 - __builtin_clzll(high) : 0);
 	uint64_t kept = (uint64_t) (quotient >> surplus);
-	bool cut = (unsigned __int128) kept << surplus != quotient || quotient * powers_of_ten[places] != dividend;
+	bool cut = (unsigned __int128) kept << surplus != quotient || quotient * json_powers_of_ten[places] != dividend;
 
 	return ldexp((double) (int64_t) (kept | cut), surplus - shift);
 }
@@ -517,12 +511,12 @@ static bool make_double(const struct number *number, double *ret_value)
 {
 	double value;
 
-	if (!number->exact || number->exponent < -LAST_POWER || number->exponent > LAST_POWER || FLT_EVAL_METHOD != 0)
+	if (!number->exact || number->exponent < -JSON_LAST_POWER || number->exponent > JSON_LAST_POWER)
 		return false;
 	if (number->digits <= 1ULL << DBL_MANT_DIG && number->exponent >= 0) /* both exact, so rounded once */
-		value = (double) number->digits * (double) powers_of_ten[number->exponent];
+		value = (double) number->digits * (double) json_powers_of_ten[number->exponent];
 	else if (number->digits <= 1ULL << DBL_MANT_DIG)
-		value = (double) number->digits / (double) powers_of_ten[-number->exponent];
+		value = (double) number->digits / (double) json_powers_of_ten[-number->exponent];
 	else if (number->exponent < 0)
 		value = divide(number->digits, -number->exponent);
 	else

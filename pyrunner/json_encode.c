@@ -9,7 +9,8 @@ enum {
 	CHUNK = 4096,       /* characters of a string that are written at a time */
 	LONGEST_ESCAPE = 6, /* bytes that a character can become: \u001f */
 	LONGEST_NUMBER = 32,
-	EXACT_DIGITS = 15, /* of a decimal fraction that a double keeps: DBL_DIG */
+	EXACT_DIGITS = 15, /* of a decimal that a double keeps: DBL_DIG */
+	MORE_DIGITS = 17,  /* that tell any two doubles apart */
 	CHECK_EVERY = 16,  /* levels between two looks for a circle */
 };
 
@@ -241,33 +242,80 @@ static void drop_zeros(uint64_t *digits, int *places)
 	}
 }
 
-/*
- * Writes value as repr does if that has at most EXACT_DIGITS digits and no exponent; else returns NULL. Two
- * decimals of so few digits are never the same double. So if the nearest one of them reads back as value, which
- * one division of exact numbers decides, it is the shortest that does.
- */
-static unsigned char *put_short_float(unsigned char *to, double value)
+/* How many decimal places of size, 1e-3 to 1e14, make an integer of EXACT_DIGITS digits. */
+static int find_places(double size)
 {
-	static const uint64_t powers[EXACT_DIGITS + 1] = { 1ULL, 10ULL, 100ULL, 1000ULL, 10000ULL, 100000ULL,
-		1000000ULL, 10000000ULL, 100000000ULL, 1000000000ULL, 10000000000ULL, 100000000000ULL, 1000000000000ULL,
-		10000000000000ULL, 100000000000000ULL, 1000000000000000ULL };
-	double size = fabs(value);
 	int places = EXACT_DIGITS;
-	uint64_t digits;
 
-	if (!(size >= 1e-4 && size < 1e14))
-		return NULL;
-	while (size >= (double) powers[EXACT_DIGITS - places])
+	if (size < 0.1)
+		return size < 0.01 ? EXACT_DIGITS + 2 : EXACT_DIGITS + 1;
+	while (size >= (double) json_powers_of_ten[EXACT_DIGITS - places])
 		places--;
-	digits = (uint64_t) (size * (double) powers[places] + 0.5);
-	if ((double) digits / (double) powers[places] != size)
+	return places;
+}
+
+/*
+ * The shortest decimal that reads back as size, as digits / 10^places, for one that takes MORE_DIGITS digits or one
+ * less; 0 where this does not decide. The fraction size * 10^places is product / 2^shift, exactly; what reads back
+ * as size lies less than half of 10^places away from product.
+ */
+static uint64_t find_long_digits(double size, int places)
+{
+	uint64_t bits, mantissa, digits, tens;
+	unsigned __int128 product, unit, rest;
+	int shift;
+
+	memcpy(&bits, &size, sizeof(bits));
+	mantissa = bits & ((1ULL << 52) - 1);
+	if (mantissa == 0) /* the float below is half as far away as the one above */
+		return 0;
+	product = (unsigned __int128) (mantissa | 1ULL << 52) * json_powers_of_ten[places];
+	shift = 1075 - (int) (bits >> 52);
+	unit = (unsigned __int128) 1 << shift;
+	digits = (uint64_t) (product >> shift);
+	tens = digits / 10 * 10;
+	rest = product - tens * unit;
+	if (rest > 5 * unit) {
+		tens += 10;
+		rest = 10 * unit - rest;
+	}
+	if (rest == 5 * unit || 2 * rest == json_powers_of_ten[places])
+		return 0;
+	if (2 * rest < json_powers_of_ten[places])
+		return tens;
+	rest = product - digits * unit;
+	if (2 * rest == unit)
+		return 0;
+	return 2 * rest > unit ? digits + 1 : digits;
+}
+
+/*
+ * Writes value as repr does, for sizes that most numbers have; else returns NULL. Two decimals of EXACT_DIGITS
+ * digits are never the same double: if the nearest one reads back as value, which one division of exact numbers
+ * decides, it is the shortest that does.
+ */
+static unsigned char *put_float(unsigned char *to, double value)
+{
+	double size = fabs(value);
+	uint64_t digits;
+	int places;
+
+	if (!(size >= 1e-3 && size < 1e14))
 		return NULL;
+	places = find_places(size);
+	digits = (uint64_t) (size * (double) json_powers_of_ten[places] + 0.5);
+	if ((double) digits / (double) json_powers_of_ten[places] != size) {
+		places += MORE_DIGITS - EXACT_DIGITS;
+		digits = find_long_digits(size, places);
+		if (digits == 0)
+			return NULL;
+	}
 	drop_zeros(&digits, &places);
 	if (value < 0)
 		*to++ = '-';
-	to = put_digits(to, digits / powers[places], 1);
+	to = put_digits(to, digits / json_powers_of_ten[places], 1);
 	*to++ = '.';
-	return put_digits(to, digits % powers[places], places);
+	return put_digits(to, digits % json_powers_of_ten[places], places);
 }
 
 static int encode_float(struct encoder *encoder, PyObject *value)
@@ -281,7 +329,7 @@ static int encode_float(struct encoder *encoder, PyObject *value)
 	}
 	if (reserve(encoder, LONGEST_NUMBER) < 0)
 		return -1;
-	end = put_short_float(encoder->data + encoder->used, number);
+	end = put_float(encoder->data + encoder->used, number);
 	if (end == NULL)
 		return put_repr(encoder, value, PyFloat_Type.tp_repr);
 	encoder->used = (size_t) (end - encoder->data);

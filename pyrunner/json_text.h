@@ -10,6 +10,13 @@
  * of the process, 8 MB where nobody has set it, far from its end. */
 enum { JSON_MAX_DEPTH = 5000 };
 
+/* Up to the last one that 64 bits hold; all are exact as double too. */
+enum { JSON_LAST_POWER = 19 };
+static const uint64_t json_powers_of_ten[JSON_LAST_POWER + 1] = { 1ULL, 10ULL, 100ULL, 1000ULL, 10000ULL, 100000ULL,
+	1000000ULL, 10000000ULL, 100000000ULL, 1000000000ULL, 10000000000ULL, 100000000000ULL, 1000000000000ULL,
+	10000000000000ULL, 100000000000000ULL, 1000000000000000ULL, 10000000000000000ULL, 100000000000000000ULL,
+	1000000000000000000ULL, 10000000000000000000ULL };
+
 #define JSON_EACH_BYTE(value) (0x0101010101010101ULL * (value))
 
 /* The byte at text is the lowest one. */

@@ -6,7 +6,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from typing import List, Mapping, Optional, Union
+from typing import Any, List, Mapping, Optional, Union
 
 Content = Union[str, bytes]
 
@@ -121,7 +121,7 @@ def _split(archive: bytes) -> List[bytes]:
 
 def java_zip(files: Mapping[str, Content]) -> bytes:
     """An archive as java.util.zip writes it to a stream: data descriptors and no Unix modes."""
-    buffer = _Unseekable()
+    buffer: Any = _Unseekable()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             info = zipfile.ZipInfo(name)

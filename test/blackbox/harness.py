@@ -320,7 +320,7 @@ class Settings:
     stdout, stderr: "file" (its own), "pipe" (Server.process.stdout/stderr), "stdout" (for
         stderr: the same file as stdout) or a path that is opened for writing.
     port: to listen on, 0 for a free one.
-    wrapper: words put before the executable, which must then run it as its only child.
+    wrapper: words put before the executable, which must run it in their place or as their child.
     exit_status: of the server after SIGTERM.
     check_files: whether the proxy must end with as many open files as it began with.
     sanitizer_text: whether a sanitizer report in the log is the function's own doing.
@@ -399,15 +399,15 @@ class Server:
         if not self.settings.wrapper:
             return self.process.pid
 
-        def below() -> int:
-            assert self.process.poll() is None, f"exited {self.process.returncode}"
-            for process in children(self.process.pid):
+        def found() -> int:
+            assert self.process.poll() is None, f"exited {self.process.returncode}: {self._tail()}"
+            for pid in [self.process.pid, *(process.pid for process in children(self.process.pid))]:
                 with contextlib.suppress(OSError):
-                    if os.readlink(f"/proc/{process.pid}/exe") == str(EXECUTABLE):
-                        return process.pid
+                    if os.readlink(f"/proc/{pid}/exe") == str(EXECUTABLE):
+                        return pid
             return 0
 
-        return int(wait_until(below, "the wrapper starts the server"))
+        return int(wait_until(found, "the wrapper starts the server"))
 
     def _wait_for_port(self) -> None:
         def connected() -> bool:

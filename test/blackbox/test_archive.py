@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import stat
 import subprocess
+import tempfile
 import time
 import zipfile
 import zlib
@@ -14,7 +15,7 @@ import pytest
 
 from . import archives
 from .archives import Entry, directory_entry, file_entry, link_entry, zip_of, zip_of_entries
-from .harness import MARKER, PYTHON
+from .harness import EXECUTABLE, MARKER, PYTHON
 
 HELLO = "def main():\n    return {'hello': 'zip'}\n"
 MAIN = file_entry("__main__.py", HELLO)
@@ -585,19 +586,88 @@ def test_deeply_nested_link_tree_is_removed_without_following(action, outside):
     assert (outside / "keep").exists()
 
 
+LOCKED_DIRECTORIES = """
+import os
+def main():
+    os.makedirs('deep/' * 200)
+    os.makedirs('locked/inner')
+    open('locked/inner/file', 'w').close()
+    os.chmod('locked/inner', 0)
+    os.chmod('locked', 0o500)
+    return {}
+"""
+
+
 def test_files_that_the_function_made_are_removed(action):
     """Read-only directories and deep trees of the function's own making too."""
-    code = (
-        "import os\n"
-        "def main():\n"
-        "    os.makedirs('deep/' * 200)\n"
-        "    os.makedirs('locked/inner')\n"
-        "    open('locked/inner/file', 'w').close()\n"
-        "    os.chmod('locked/inner', 0)\n"
-        "    os.chmod('locked', 0o500)\n"
-        "    return {}\n"
+    assert action(LOCKED_DIRECTORIES).result() == {}
+
+
+# --- as a user without privileges: modes count for it
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def unprivileged(server):
+    """A server that runs as another user, in a work directory of that user's."""
+    if os.getuid() != 0:
+        pytest.skip("only root can become another user")
+    if shutil.which("setpriv") is None:
+        pytest.skip("setpriv is not installed")
+    work_dir = pathlib.Path(tempfile.mkdtemp(prefix="blackbox-"))
+    os.chown(work_dir, NOBODY, NOBODY)
+    user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    if subprocess.run([*user, "test", "-x", str(EXECUTABLE)], check=False).returncode != 0:
+        pytest.skip("the executable is out of the other user's reach")
+    one = server(wrapper=user, options=["--work-dir", str(work_dir)])
+    yield one
+    one.finish()
+    left = list(work_dir.iterdir())
+    shutil.rmtree(work_dir)
+    assert left == []
+
+
+def test_unprivileged_user(unprivileged):
+    assert unprivileged.init("import os\ndef main():\n    return {'uid': os.getuid()}\n").status == 200
+    assert unprivileged.result() == {"uid": NOBODY}
+
+
+def test_unprivileged_user_and_entries_without_permissions(unprivileged):
+    archive = zip_of_entries(
+        [
+            Entry("__main__.py", LIST_FILES, stat.S_IFREG),
+            Entry("bare", "bare", 0),
+            Entry("dir/", "", stat.S_IFDIR),
+            Entry("dir/inside", "inside", stat.S_IFREG),
+            directory_entry("read-only/", 0o555),
+            file_entry("read-only/inside", "inside", 0o444),
+            file_entry("write-only", "text", 0o222),
+        ]
     )
-    assert action(code).result() == {}
+    assert unprivileged.init(archive).status == 200
+    found = unprivileged.result()
+    assert {name: entry[2] for name, entry in found.items() if entry[0] == "file"} == {
+        "__main__.py": LIST_FILES[:1000],
+        "bare": "bare",
+        "dir/inside": "inside",
+        "read-only/inside": "inside",
+        "write-only": "text",
+    }
+
+
+def test_unprivileged_users_locked_directories_are_removed(unprivileged):
+    assert unprivileged.init(LOCKED_DIRECTORIES).status == 200
+    assert unprivileged.result() == {}
+
+
+def test_unprivileged_failed_init_with_locked_directories(unprivileged):
+    archive = zip_of_entries(
+        [file_entry("__main__.py", "1 / 0\n"), directory_entry("d/", 0o111), file_entry("d/f", "x", 0)]
+    )
+    for _ in range(2):
+        assert unprivileged.init(archive).status == 502
+    assert unprivileged.init("def main():\n    return {'ok': 1}\n").status == 200
 
 
 def test_installed_interpreter_agrees_on_the_archive(tmp_path):

@@ -120,8 +120,9 @@ def test_many_crashes_in_a_row(victim):
     assert victim.out.markers() == 15
 
 
-def test_deep_recursion_in_c(victim):
+def test_deep_recursion_in_c(action):
     """Recursion that Python's own limit does not see ends in an error or a crash, not in silence."""
+    victim = action(EXECUTE, env={"FROM_INIT": "kept"}, settings={"sanitizer_text": True})
     code = "sys.setrecursionlimit(10**7)\ndef f(x): return repr(x)\nx = []\nfor _ in range(10**6): x = [x]\nf(x)"
     answer = victim.run({"code": code})
     assert answer.status in (400, 502)
@@ -187,7 +188,8 @@ def test_closing_the_standard_streams(victim):
     answer = victim.run({"code": "os.closerange(0, 3)"})
     assert answer.status in (200, 400)
     assert_next_runs_are_right(victim)
-    victim.result({"code": "print('still heard')"})
+    # Nobody puts the function's stdout back: what it prints now may be an error of its own.
+    assert victim.run({"code": "print('lost')"}).status in (200, 502)
     assert victim.out.markers() == victim.err.markers() == 7
 
 
@@ -438,13 +440,14 @@ VANDALISM = {
 @pytest.mark.parametrize("kind", sorted(VANDALISM))
 def test_vandalism_never_silences_the_server(victim, kind):
     """The function broke its own interpreter: any answer will do, and a fresh process is whole."""
+    pid = state(victim)["pid"]
     for _ in range(3):
         answer = victim.run({"code": VANDALISM[kind]})
         assert answer.status in (200, 400, 502), answer
         assert answer.json is not None
-    for pid in victim.runners():
+    if alive(pid):
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda pid=pid: not alive(pid), "the runner dies")
+        wait_until(lambda: not alive(pid), "the runner dies")
     assert_next_runs_are_right(victim)
 
 

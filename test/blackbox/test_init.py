@@ -292,8 +292,9 @@ def test_null_character_in_source_text(server):
 
 
 def test_large_source(action):
-    padding = "# " + "x" * 78 + "\n"
-    assert action(padding * 100_000 + HELLO).result() == {"greeting": "Hello stranger"}
+    # Few long lines: a sanitizer's string checks take time for each line that grows with what follows it.
+    padding = "# " + "x" * 7998 + "\n"
+    assert action(padding * 1000 + HELLO).result() == {"greeting": "Hello stranger"}
 
 
 def test_empty_source_has_no_main(server):

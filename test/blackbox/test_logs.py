@@ -154,12 +154,10 @@ def test_unicode_whatever_the_locale(action, locale):
 
 
 def test_lone_surrogate_can_be_printed(action):
-    """File names that are no UTF-8 come as surrogate escapes: printing one is no error."""
+    """File names that are no UTF-8 come as surrogate escapes: a log must not fail for one."""
     one = action("def main():\n    print('name \\udcff')\n    return {'ok': 1}\n")
-    answer = one.run()
-    assert answer.status in (200, 502)
-    assert one.out.markers() == 1
-    assert answer.status == 502 or one.out.content() == only(b"name \xff\n")
+    assert one.result() == {"ok": 1}
+    assert one.out.content() in (only(b"name \xff\n"), only(b"name \\udcff\n"))
 
 
 # --- nothing is lost
@@ -431,9 +429,10 @@ def test_log_on_a_full_disk(action):
     assert one.err.markers() == 3
 
 
-def test_log_streams_closed_at_start(server):
-    """`>&- 2>&-`: the numbers 1 and 2 must not be taken by a socket that then gets the log."""
-    one = server(wrapper=["sh", "-c", '"$@" >&- 2>&-; exit $?', "sh"])
+@pytest.mark.parametrize("closed", [">&- 2>&-", "<&- >&- 2>&-", "2>&-", "<&-"])
+def test_standard_streams_closed_at_start(server, closed):
+    """The numbers 1 and 2 must not be taken by a socket that then gets the log."""
+    one = server(wrapper=["sh", "-c", f'exec "$@" {closed}', "sh"])
     assert one.init("def main():\n    print('x' * 10_000)\n    return {'ok': 1}\n").status == 200
     client = one.connect()
     for _ in range(3):

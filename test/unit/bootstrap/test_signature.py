@@ -1,0 +1,247 @@
+"""signature.py: with what a handler is called, whatever its shape."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Callable
+
+import pytest
+from pyaction_bootstrap.signature import make_call
+
+EVENT = {"name": "value"}
+CONTEXT = object()
+
+
+def plain_0() -> Any:
+    return ()
+
+
+def plain_1(event: Any) -> Any:
+    return (event,)
+
+
+def plain_2(event: Any, context: Any) -> Any:
+    return (event, context)
+
+
+def underscore(_: Any, context: Any) -> Any:
+    return (_, context)
+
+
+def swapped_names(context: Any, event: Any) -> Any:
+    return (context, event)
+
+
+def default_1(event: Any = None) -> Any:
+    return (event,)
+
+
+def default_2(event: Any, context: Any = None) -> Any:
+    return (event, context)
+
+
+def any_number(*args: Any) -> Any:
+    return args
+
+
+def one_and_any(event: Any, *args: Any) -> Any:
+    return (event, *args)
+
+
+def positional_only(event: Any, context: Any, /) -> Any:
+    return (event, context)
+
+
+def keyword_only_default(event: Any, *, flag: int = 1) -> Any:
+    return (event,)
+
+
+def one_and_keywords(event: Any, **kwargs: Any) -> Any:
+    assert not kwargs
+    return (event,)
+
+
+async def asynchronous(event: Any) -> Any:
+    return (event,)
+
+
+class Holder:
+    def method_0(self) -> Any:
+        return ()
+
+    def method_1(self, event: Any) -> Any:
+        return (event,)
+
+    def method_2(self, event: Any, context: Any) -> Any:
+        return (event, context)
+
+    @classmethod
+    def of_class(cls, event: Any, context: Any) -> Any:
+        return (event, context)
+
+    @staticmethod
+    def static(event: Any) -> Any:
+        return (event,)
+
+
+class Callable1:
+    def __call__(self, event: Any) -> Any:
+        return (event,)
+
+
+class Callable2:
+    def __call__(self, event: Any, context: Any) -> Any:
+        return (event, context)
+
+
+class Class1(tuple):  # type: ignore[type-arg]
+    def __new__(cls, event: Any) -> Any:
+        return (event,)
+
+
+def wrapping(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def careless(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator without functools.wraps."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def careless_with(prefix: str) -> Callable[..., Any]:
+    def decorator(function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any) -> Any:
+            assert prefix
+            return function(*args)
+
+        return wrapper
+
+    return decorator
+
+
+def fixed_wrapper(function: Callable[..., Any]) -> Callable[..., Any]:
+    """It decides itself what the function gets."""
+
+    @functools.wraps(function)
+    def wrapper(event: Any, context: Any) -> Any:
+        return function(event)
+
+    return wrapper
+
+
+@pytest.mark.parametrize(("handler", "arguments"), [
+    (plain_0, 0), (plain_1, 1), (plain_2, 2), (underscore, 2), (swapped_names, 2), (default_1, 1), (default_2, 2),
+    (any_number, 2), (one_and_any, 2), (positional_only, 2), (keyword_only_default, 1), (one_and_keywords, 1),
+    (lambda: (), 0), (lambda event: (event,), 1), (lambda event, context: (event, context), 2),
+    (Holder().method_0, 0), (Holder().method_1, 1), (Holder().method_2, 2), (Holder.of_class, 2), (Holder().of_class, 2),
+    (Holder.static, 1), (Callable1(), 1), (Callable2(), 2), (Class1, 1),
+    (functools.partial(plain_2), 2), (functools.partial(lambda extra, event: (event,), 0), 1),
+    (functools.partial(lambda event, context, extra: (event, context), extra=0), 2),
+    (functools.partial(lambda event, context: (event,), context=0), 1),
+    (wrapping(plain_0), 0), (wrapping(plain_1), 1), (wrapping(plain_2), 2), (wrapping(wrapping(plain_1)), 1),
+    (careless(plain_0), 0), (careless(plain_1), 1), (careless(plain_2), 2), (careless(careless(plain_1)), 1),
+    (careless(wrapping(plain_1)), 1), (careless(Holder().method_1), 1), (careless_with("x")(plain_1), 1),
+    (functools.lru_cache()(lambda event=None: (event,)), 1), (tuple, 1),
+])
+def test_positional_parameters(handler: Callable[..., Any], arguments: int) -> None:
+    event = (EVENT,) if handler is tuple else 1 if hasattr(handler, "cache_info") else EVENT
+    result = make_call(handler)(event, CONTEXT)
+    if handler is tuple:
+        assert result == event
+    else:
+        assert result == (event, CONTEXT)[:arguments]
+        assert all(got is given for got, given in zip(result, (event, CONTEXT)))
+
+
+def test_wraps_tells_the_inner_signature() -> None:
+    """functools.wraps says that it is called as the inner one; this wrapper is not, and Python says so."""
+    call = make_call(fixed_wrapper(plain_1))
+    with pytest.raises(TypeError):
+        call(EVENT, CONTEXT)
+
+
+def test_asynchronous() -> None:
+    coroutine = make_call(asynchronous)(EVENT, CONTEXT)
+    with pytest.raises(StopIteration) as caught:
+        coroutine.send(None)
+    assert caught.value.value == (EVENT,)
+
+
+def test_keywords_only() -> None:
+    def members(**event: Any) -> Any:
+        return event
+
+    assert make_call(members)(EVENT, CONTEXT) == EVENT
+    assert make_call(members)([1], CONTEXT) == {}
+    assert make_call(wrapping(members))(EVENT, CONTEXT) == EVENT
+
+
+def test_two_callables_in_the_closure_are_not_guessed_at() -> None:
+    def wrapper(*args: Any) -> Any:
+        return plain(*args) if other else None
+
+    plain, other = plain_2, any_number
+    assert make_call(wrapper)(EVENT, CONTEXT) == (EVENT, CONTEXT)
+
+
+def test_empty_cell_in_the_closure() -> None:
+    def make() -> Callable[..., Any]:
+        def wrapper(*args: Any) -> Any:
+            return args if args else late
+
+        if False:
+            late = 1
+        return wrapper
+
+    assert make_call(make())(EVENT, CONTEXT) == (EVENT, CONTEXT)
+
+
+def test_itself_in_the_closure() -> None:
+    def outer() -> Callable[..., Any]:
+        def recursive(*args: Any) -> Any:
+            return args if args else recursive
+
+        return recursive
+
+    assert make_call(outer())(EVENT, CONTEXT) == (EVENT, CONTEXT)
+
+
+def test_built_in_that_does_not_tell() -> None:
+    assert make_call(dict)({"a": 1}, CONTEXT) == {"a": 1}  # inspect.signature(dict) raises ValueError
+
+
+def test_too_many_parameters_fail_in_the_call() -> None:
+    call = make_call(lambda a, b, c: None)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'c'"):
+        call(EVENT, CONTEXT)
+    call = make_call(lambda event, *, must: None)
+    with pytest.raises(TypeError, match="must"):
+        call(EVENT, CONTEXT)
+
+
+def test_nothing_is_called_before() -> None:
+    calls = []
+    make_call(lambda event: calls.append(event))
+    make_call(careless(lambda event: calls.append(event)))
+    assert not calls
+
+
+def test_signature_attribute() -> None:
+    """A handler may say how it is called."""
+    import inspect
+
+    class Proxy:
+        __signature__ = inspect.signature(plain_1)
+
+        def __call__(self, *args: Any) -> Any:
+            return args
+
+    assert make_call(Proxy())(EVENT, CONTEXT) == (EVENT,)

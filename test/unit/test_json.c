@@ -1,0 +1,279 @@
+#include "../../proxy/json.h"
+
+#include "tap.h"
+
+#define REPLACED "\xef\xbf\xbd" /* U+FFFD */
+
+static char *write_string(const char *text, size_t length, size_t *ret_length)
+{
+	char *written = NULL, *copy = malloc(length > 0 ? length : 1);
+	FILE *out = open_memstream(&written, ret_length);
+
+	/* At the end of an allocation, where a sanitizer sees each byte read too many. */
+	memcpy(copy, text, length);
+	json_write_string(out, copy, length);
+	(void) fclose(out);
+	free(copy);
+	return written;
+}
+
+/* wanted: without the quotes around it. */
+static void check_written(const char *text, size_t length, const char *wanted)
+{
+	char quoted[200];
+	size_t written_length;
+	char *written = write_string(text, length, &written_length);
+
+	(void) snprintf(quoted, sizeof(quoted), "\"%s\"", wanted);
+	is_mem(written, written_length, quoted, strlen(quoted), "\"%s\" is written", tap_show(text, length));
+	free(written);
+}
+
+#define CHECK_WRITTEN(literal, wanted) check_written(literal, sizeof(literal) - 1, wanted)
+
+static void test_write_string(void)
+{
+	CHECK_WRITTEN("", "");
+	CHECK_WRITTEN("plain / text", "plain / text");
+	CHECK_WRITTEN("\"\\", "\\\"\\\\");
+	CHECK_WRITTEN("a\nb", "a\\nb");
+	CHECK_WRITTEN("\0\x01\t\r\x1f\x7f", "\\u0000\\u0001\\u0009\\u000d\\u001f\\u007f");
+	/* The first and the last character of each length. */
+	CHECK_WRITTEN("\xc2\x80 \xdf\xbf", "\xc2\x80 \xdf\xbf");
+	CHECK_WRITTEN("\xe0\xa0\x80 \xed\x9f\xbf \xee\x80\x80 \xef\xbf\xbf", "\xe0\xa0\x80 \xed\x9f\xbf \xee\x80\x80 \xef\xbf\xbf");
+	CHECK_WRITTEN("\xf0\x90\x80\x80 \xf4\x8f\xbf\xbf", "\xf0\x90\x80\x80 \xf4\x8f\xbf\xbf");
+}
+
+static void test_invalid_utf8(void)
+{
+	CHECK_WRITTEN("a\x80z", "a" REPLACED "z"); /* a continuation without a start */
+	CHECK_WRITTEN("a\xbfz", "a" REPLACED "z");
+	CHECK_WRITTEN("\xc3", REPLACED); /* cut off, by the end and by another character */
+	CHECK_WRITTEN("\xc3z", REPLACED "z");
+	CHECK_WRITTEN("\xe2\x82", REPLACED REPLACED);
+	CHECK_WRITTEN("\xe2\x82z", REPLACED REPLACED "z");
+	CHECK_WRITTEN("\xf0\x9f\x98", REPLACED REPLACED REPLACED);
+	CHECK_WRITTEN("\xf0\x9f\x98\"", REPLACED REPLACED REPLACED "\\\"");
+	CHECK_WRITTEN("\xe2\xc3\xa9", REPLACED "\xc3\xa9");
+	CHECK_WRITTEN("\xc0\xaf", REPLACED REPLACED); /* overlong: "/" in 2, 3 and 4 bytes, and the longest */
+	CHECK_WRITTEN("\xc1\xbf", REPLACED REPLACED);
+	CHECK_WRITTEN("\xe0\x80\xaf", REPLACED REPLACED REPLACED);
+	CHECK_WRITTEN("\xe0\x9f\xbf", REPLACED REPLACED REPLACED);
+	CHECK_WRITTEN("\xf0\x80\x80\xaf", REPLACED REPLACED REPLACED REPLACED);
+	CHECK_WRITTEN("\xf0\x8f\xbf\xbf", REPLACED REPLACED REPLACED REPLACED);
+	CHECK_WRITTEN("\xed\xa0\x80", REPLACED REPLACED REPLACED); /* surrogates: the first, the last, a pair */
+	CHECK_WRITTEN("\xed\xbf\xbf", REPLACED REPLACED REPLACED);
+	CHECK_WRITTEN("\xed\xa0\xbd\xed\xb8\x80", REPLACED REPLACED REPLACED REPLACED REPLACED REPLACED);
+	CHECK_WRITTEN("\xf4\x90\x80\x80", REPLACED REPLACED REPLACED REPLACED); /* over U+10FFFF */
+	CHECK_WRITTEN("\xf5\x80\x80\x80", REPLACED REPLACED REPLACED REPLACED);
+	CHECK_WRITTEN("\xf8\x88\x80\x80\x80", REPLACED REPLACED REPLACED REPLACED REPLACED); /* 5 bytes, 6 bytes */
+	CHECK_WRITTEN("\xfc\xfe\xff", REPLACED REPLACED REPLACED);
+}
+
+/* Each code point of the Unicode standard, encoded here, must pass; each surrogate must not. */
+static void test_all_code_points(void)
+{
+	unsigned wrong = 0;
+
+	for (unsigned code = 0x80; code <= 0x10ffff; code++) {
+		char text[4], wanted[8], *written;
+		size_t count, length;
+
+		if (code < 0x800) {
+			count = 2;
+			text[0] = (char) (0xc0 | code >> 6);
+		} else if (code < 0x10000) {
+			count = 3;
+			text[0] = (char) (0xe0 | code >> 12);
+		} else {
+			count = 4;
+			text[0] = (char) (0xf0 | code >> 18);
+		}
+		for (size_t i = 1; i < count; i++)
+			text[i] = (char) (0x80 | (code >> 6 * (count - 1 - i) & 0x3f));
+		if (code >= 0x10000 && code % 37 != 0) /* a sample of the many */
+			continue;
+		written = write_string(text, count, &length);
+		(void) snprintf(wanted, sizeof(wanted), "\"%.*s\"", (int) count, text);
+		if ((length == count + 2 && memcmp(written, wanted, length) == 0) != (code < 0xd800 || code > 0xdfff))
+			wrong++;
+		free(written);
+	}
+	is_int(wrong, 0, "code points pass, surrogates do not");
+}
+
+/* wanted: the offset of the first bad byte, -1 for none. */
+static void check_utf8(const char *text, size_t length, long wanted)
+{
+	char *copy = malloc(length > 0 ? length : 1);
+	size_t offset = 4711;
+	bool good;
+
+	memcpy(copy, text, length);
+	good = json_is_utf8(copy, length, &offset);
+	free(copy);
+	ok(good == (wanted < 0) && (good || tap_is_int((long long) offset, wanted)), "'%s' is %sUTF-8", tap_show(text, length),
+		wanted < 0 ? "" : "not ");
+}
+
+#define CHECK_UTF8(literal, wanted) check_utf8(literal, sizeof(literal) - 1, wanted)
+
+static void test_is_utf8(void)
+{
+	CHECK_UTF8("", -1);
+	CHECK_UTF8("a\0\x7f", -1);
+	CHECK_UTF8("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", -1);
+	CHECK_UTF8("\x80", 0);
+	CHECK_UTF8("ab\xff", 2);
+	CHECK_UTF8("\xc3\xa9\xc3", 2);
+	CHECK_UTF8("\xc3\xa9\xe2\x82", 2);
+	CHECK_UTF8("\xf0\x9f\x98z", 0);
+	CHECK_UTF8("\xc0\xaf", 0);
+	CHECK_UTF8("\xe0\x9f\xbf", 0);
+	CHECK_UTF8("a\xed\xa0\x80", 1);
+	CHECK_UTF8("\xf4\x90\x80\x80", 0);
+	CHECK_UTF8("0123456789abcdef0123456789abcde\xff", 31);
+	CHECK_UTF8("0123456789abcdef\xc3\xa9" "0123456789abc\x80xyz", 31);
+}
+
+static void test_error_document(void)
+{
+	size_t length = 0;
+	char *document = json_error_document("no \"x\"\xff", &length);
+
+	is_mem(document, length, "{\"error\":\"no \\\"x\\\"" REPLACED "\"}\n", strlen("{\"error\":\"no \\\"x\\\"" REPLACED "\"}\n"),
+		"an error document");
+	is_int(document[length], '\0', "it is NUL-terminated");
+	free(document);
+	document = json_error_document("", &length);
+	is_mem(document, length, "{\"error\":\"\"}\n", 13, "an empty one");
+	free(document);
+}
+
+/* Looks in a copy at the end of an allocation. wanted NULL: it returns code. */
+static void check_code(const char *text, const char *name, int code, const char *wanted)
+{
+	size_t length = strlen(text);
+	struct json_span span = { .start = "untouched", .length = 9 };
+	char *copy = malloc(length > 0 ? length : 1);
+	int r;
+
+	memcpy(copy, text, length);
+	r = json_find_member(copy, length, name, &span);
+	if (wanted == NULL)
+		ok(tap_is_int(r, code) && tap_is_mem(span.start, span.length, "untouched", 9), "%s in %s: %s", name, text,
+			strerror(-code));
+	else
+		ok(tap_is_int(r, 0) && tap_is_mem(span.start, span.length, wanted, strlen(wanted)), "%s in %s is %s", name,
+			text, wanted);
+	free(copy);
+}
+
+static void check_found(const char *text, const char *name, const char *wanted)
+{
+	check_code(text, name, -ENOENT, wanted);
+}
+
+static void test_find_member(void)
+{
+	check_found("{\"a\":1}", "a", "1");
+	check_found("{\"a\":1,\"b\":2}", "b", "2");
+	check_found("{\"a\":\"text\"}", "a", "\"text\"");
+	check_found("{\"a\":true,\"b\":null}", "b", "null");
+	check_found("{\"a\":-1.5e+3,\"b\":2}", "a", "-1.5e+3");
+	check_found("{\"a\":9007199254740993}", "a", "9007199254740993");
+	check_found("{\"a\":{}}", "a", "{}");
+	check_found("{\"a\":[],\"b\":[[]]}", "b", "[[]]");
+	check_found("{\"\":7}", "", "7");
+	check_found("{\"b\":1}", "a", NULL);
+	check_found("{}", "a", NULL);
+	check_found("{\"ab\":1}", "a", NULL);
+	check_found("{\"a\":1}", "ab", NULL);
+	check_found("{\"A\":1}", "a", NULL);
+	check_found("[\"a\",1]", "a", NULL);
+	check_found("\"a\"", "a", NULL);
+	check_found("", "a", NULL);
+	check_found("  ", "a", NULL);
+}
+
+static void test_find_nested(void)
+{
+	check_found("{\"x\":{\"a\":1},\"a\":2}", "a", "2");
+	check_found("{\"x\":[{\"a\":1},[\"a\"]],\"a\":2}", "a", "2");
+	check_found("{\"x\":\"a\",\"a\":2}", "a", "2");
+	check_found("{\"x\":{\"y\":{\"z\":[{},[],{\"a\":[1]}]}},\"a\":{\"a\":{\"a\":3}}}", "a", "{\"a\":{\"a\":3}}");
+	check_found("{\"x\":{\"a\":1}}", "a", NULL);
+	check_found("{\"x\":\"}\",\"y\":[\"]{\"],\"a\":1}", "a", "1");
+	check_found("{\"a\":{\"x\":\"}\",\"y\":\"\\\"}\"},\"b\":1}", "a", "{\"x\":\"}\",\"y\":\"\\\"}\"}");
+}
+
+static void test_find_escapes_spaces_duplicates(void)
+{
+	check_found("{\"x\":\"\\\",\\\"a\\\":1\",\"a\":2}", "a", "2");
+	check_found("{\"x\":\"\\\\\",\"a\":2}", "a", "2");
+	check_found("{\"a\":\"\\\\\\\"\"}", "a", "\"\\\\\\\"\"");
+	/* What cJSON would decode is not guessed at, where it could be the name or stand in front of it. */
+	check_code("{\"\\u0061\":1}", "a", -EINVAL, NULL);
+	check_code("{\"\\u0061\":1,\"a\":2}", "a", -EINVAL, NULL);
+	check_code("{\"x\\\"\":1,\"a\":2}", "a", -EINVAL, NULL);
+	check_found("{\"a\":2,\"\\u0061\":1}", "a", "2");
+	check_found("{\"x\":{\"\\u0061\":1},\"a\":2}", "a", "2");
+
+	check_found(" \t\r\n{ \"x\" : [ 1 , 2 ] , \"a\" :\n{ \"b\" : 1 }\t} ", "a", "{ \"b\" : 1 }");
+	check_found("{\"a\"\n:\n1\n,\n\"b\"\n:\n\"x y\"\n}", "b", "\"x y\"");
+	check_found("{\x01\"a\"\f:\v12\x1f,\"b\":1}", "a", "12"); /* as lenient as cJSON */
+	check_found("{\"a\" : 12 ,\"b\":1}", "a", "12");
+	check_found("{\"a\":12\n}", "a", "12");
+
+	check_found("{\"a\":1,\"a\":2}", "a", "1");
+	check_found("{\"a\":null,\"a\":2}", "a", "null");
+}
+
+/* Invalid JSON may give any answer, but must not make it read outside of the text: sanitizers look. */
+static void test_garbage(void)
+{
+	static const char whole[] = "{\"x\" : {\"y\\\"\":[1,\"}\"]}, \"a\":[true,{\"b\":\"\\u00e9\"}] }";
+	size_t inside = 0, found = 0, tried = 0;
+
+	for (size_t length = 0; length <= strlen(whole); length++, tried++) {
+		struct json_span span;
+		char *cut = malloc(length > 0 ? length : 1);
+
+		memcpy(cut, whole, length);
+		if (json_find_member(cut, length, "a", &span) < 0)
+			inside++;
+		else if (span.start >= cut && span.start + span.length <= cut + length)
+			found++, inside++;
+		free(cut);
+	}
+	ok(inside == tried && found > 0, "cut at every byte");
+
+	inside = 0;
+	for (tried = 0; tried < 50000; tried++) {
+		size_t length = random_below(24);
+		char *text = malloc(length > 0 ? length : 1);
+		struct json_span span;
+
+		for (size_t i = 0; i < length; i++)
+			text[i] = "{}[]\"\"\\:,a 1"[random_below(12)];
+		if (json_find_member(text, length, "a", &span) < 0 ||
+			(span.start >= text && span.start + span.length <= text + length))
+			inside++;
+		free(text);
+	}
+	is_int(inside, tried, "random texts");
+}
+
+int main(void)
+{
+	test_write_string();
+	test_invalid_utf8();
+	test_all_code_points();
+	test_is_utf8();
+	test_error_document();
+	test_find_member();
+	test_find_nested();
+	test_find_escapes_spaces_duplicates();
+	test_garbage();
+	return done_testing();
+}
