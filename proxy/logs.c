@@ -13,6 +13,7 @@ enum {
 	STREAM_BUFFER = 65536,
 	PIPE_SIZE = 1 << 20, /* lets a burst of output pass without waking us for each page */
 	NOTE_MAX = 512,
+	PAUSE_MS = 5, /* between two looks at a pipe that is being written to: see on_source_ready() */
 };
 
 /* What a write to the target may do. */
@@ -27,6 +28,7 @@ struct stream {
 	struct logs *logs;
 	struct watch source; /* read end of the pipe */
 	struct watch target; /* fd 1 or 2, watched only while it takes nothing */
+	struct timer pause;  /* set while source is not watched, for a while */
 	int write_end;
 	int target_fd; /* what is written to: fd 1 or 2, or a description of our own of the same pipe */
 	enum blocking blocking;
@@ -158,7 +160,7 @@ static void watch_for(struct stream *stream, bool target_full)
 {
 	struct err err;
 
-	(void) loop_watch(stream->logs->loop, &stream->source, target_full ? 0 : EPOLLIN, &err);
+	(void) loop_watch(stream->logs->loop, &stream->source, target_full || stream->pause.set ? 0 : EPOLLIN, &err);
 	/* A regular file cannot be watched (EPERM), and is never full. */
 	(void) loop_watch(stream->logs->loop, &stream->target, target_full ? EPOLLOUT : 0, &err);
 }
@@ -202,11 +204,37 @@ static void pump(struct stream *stream, int rounds)
 	watch_for(stream, !write_out(stream));
 }
 
-static void on_stream_ready(void *context, uint32_t events UTIL_UNUSED)
+/* How much a pump moves: before other work has its turn, at an activation's end, at the end of all. */
+enum { ROUNDS = 8, END_ROUNDS = 64, LAST_ROUNDS = 1024 };
+
+static void on_target_ready(void *context, uint32_t events UTIL_UNUSED)
 {
-	enum { ROUNDS = 8 };
 	struct stream *stream = context;
 
+	pump(stream, ROUNDS);
+	tell_if_done(stream->logs);
+}
+
+/* Output has come. More of it usually follows, in small pieces, and to be woken for each would cost more than
+ * the output itself: the pipe holds what comes in the next moments. An activation's end does not wait. */
+static void on_source_ready(void *context, uint32_t events UTIL_UNUSED)
+{
+	struct stream *stream = context;
+
+	loop_timer_set(stream->logs->loop, &stream->pause, loop_now_ms() + PAUSE_MS);
+	pump(stream, ROUNDS);
+	tell_if_done(stream->logs);
+}
+
+/* Has more come meanwhile, then the next look is in a while again. */
+static void on_pause_over(void *context)
+{
+	struct stream *stream = context;
+	int pending = 0;
+
+	(void) ioctl(stream->source.fd, FIONREAD, &pending);
+	if (pending > 0)
+		loop_timer_set(stream->logs->loop, &stream->pause, loop_now_ms() + PAUSE_MS);
 	pump(stream, ROUNDS);
 	tell_if_done(stream->logs);
 }
@@ -218,9 +246,10 @@ static int stream_open(struct stream *stream, struct logs *logs, int target_fd, 
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return err_errno(err, -errno, "cannot make a pipe for the function's output");
 	stream->logs = logs;
-	stream->source = (struct watch) { .fd = fds[0], .on_ready = on_stream_ready, .context = stream };
+	stream->source = (struct watch) { .fd = fds[0], .on_ready = on_source_ready, .context = stream };
+	stream->pause = (struct timer) { .on_due = on_pause_over, .context = stream };
 	open_target(stream, target_fd);
-	stream->target = (struct watch) { .fd = stream->target_fd, .on_ready = on_stream_ready, .context = stream };
+	stream->target = (struct watch) { .fd = stream->target_fd, .on_ready = on_target_ready, .context = stream };
 	stream->write_end = fds[1];
 	(void) fcntl(fds[1], F_SETPIPE_SZ, PIPE_SIZE); /* may be refused: then it is 64 KB */
 	/* Only this end: the other's flags are shared with every process that writes. */
@@ -231,6 +260,7 @@ static int stream_open(struct stream *stream, struct logs *logs, int target_fd, 
 
 static void stream_close(struct stream *stream)
 {
+	loop_timer_clear(stream->logs->loop, &stream->pause);
 	loop_unwatch(stream->logs->loop, &stream->source);
 	loop_unwatch(stream->logs->loop, &stream->target);
 	fd_close(stream->source.fd);
@@ -266,12 +296,10 @@ int logs_new(struct logs **ret_logs, struct loop *loop, struct err *err)
 
 void logs_free(struct logs *logs)
 {
-	enum { ROUNDS = 1024 };
-
 	if (logs == NULL)
 		return;
 	for (size_t i = 0; i < logs->stream_count; i++) {
-		pump(&logs->streams[i], ROUNDS);
+		pump(&logs->streams[i], LAST_ROUNDS);
 		stream_close(&logs->streams[i]);
 	}
 	free(logs);
@@ -304,8 +332,6 @@ void logs_write_stderr(struct logs *logs, const char *line)
 
 void logs_end_activation(struct logs *logs, bool markers, void (*on_done)(void *context), void *context)
 {
-	enum { ROUNDS = 64 };
-
 	logs->on_done = on_done;
 	logs->context = context;
 	for (size_t i = 0; i < logs->stream_count; i++) {
@@ -318,6 +344,6 @@ void logs_end_activation(struct logs *logs, bool markers, void (*on_done)(void *
 		stream->ending = true;
 	}
 	for (size_t i = 0; i < logs->stream_count; i++)
-		pump(&logs->streams[i], ROUNDS);
+		pump(&logs->streams[i], END_ROUNDS);
 	tell_if_done(logs);
 }

@@ -37,7 +37,8 @@ int channel_open(struct channel *channel, struct err *err)
 {
 	*channel = (struct channel) { .messages_fd = move_high(3), .replies_fd = move_high(4) };
 	if (channel->messages_fd < 0 || channel->replies_fd < 0)
-		return err_set(err, -EBADF, "fds 3 and 4 must be the pipes from and to the proxy: pyaction starts this program");
+		return err_set(err, -EBADF,
+			"fds 3 and 4 must be the pipes from and to the proxy: pyaction starts this program");
 	forked_channel = channel;
 	if (pthread_atfork(NULL, NULL, close_in_child) != 0)
 		return err_set(err, -ENOMEM, "cannot register a fork handler");
@@ -83,7 +84,9 @@ int channel_read_line(struct channel *channel, const char **ret_line, size_t *re
 
 	drop_current_line(channel);
 	for (;;) {
-		char *newline = channel->filled > scanned ? memchr(channel->data + scanned, '\n', channel->filled - scanned) : NULL;
+		char *newline = channel->filled > scanned
+			? memchr(channel->data + scanned, '\n', channel->filled - scanned)
+			: NULL;
 		ssize_t count;
 
 		if (newline != NULL) {
@@ -95,7 +98,8 @@ int channel_read_line(struct channel *channel, const char **ret_line, size_t *re
 		scanned = channel->filled;
 		if (reserve(channel) < 0)
 			return -ENOMEM;
-		count = read(channel->messages_fd, channel->data + channel->filled, channel->capacity - channel->filled);
+		count = read(
+			channel->messages_fd, channel->data + channel->filled, channel->capacity - channel->filled);
 		if (count < 0)
 			return -errno;
 		if (count == 0)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import List, Tuple
 
 # In the order of their imports among each other.
-MODULES = ("__init__", "wire", "streams", "report", "context", "environment", "signature", "virtualenv", "loader",
+MODULES = ("__init__", "stdlib", "wire", "streams", "report", "context", "environment", "signature", "virtualenv", "loader",
            "precompile", "openwhisk", "handle")
 
 

@@ -21,8 +21,8 @@ static int exception_error(struct err *err, const char *step)
 	cleanup_pyobject PyObject *text = NULL;
 	const char *utf8;
 
-	PyErr_Fetch(&type, &value, &traceback); /* New references, or NULL. */
-	text = value != NULL ? PyObject_Str(value) : NULL; /* New reference. */
+	PyErr_Fetch(&type, &value, &traceback);              /* New references, or NULL. */
+	text = value != NULL ? PyObject_Str(value) : NULL;   /* New reference. */
 	utf8 = text != NULL ? PyUnicode_AsUTF8(text) : NULL; /* Borrowed from text. */
 	PyErr_Clear();
 	return err_set(err, -EIO, "cannot start Python, %s: %s", step, utf8 != NULL ? utf8 : "no reason given");
@@ -81,7 +81,8 @@ static int import_bootstrap(PyObject **ret_bootstrap, struct err *err)
 	PyObject *module;
 
 	if (PyImport_GetMagicNumber() != embedded_magic)
-		return err_set(err, -EINVAL, "the bootstrap modules were compiled for another version of Python: build again");
+		return err_set(
+			err, -EINVAL, "the bootstrap modules were compiled for another version of Python: build again");
 	for (size_t i = 0; i < embedded_module_count; i++) {
 		int r = import_embedded(&embedded_modules[i], err);
 

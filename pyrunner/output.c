@@ -19,38 +19,133 @@ static ssize_t write_some(int fd, const char *data, size_t length)
 	if (length <= PIPE_BUF && poll(&poll_fd, 1, 0) > 0)
 		return write(fd, data, length);
 
-	Py_BEGIN_ALLOW_THREADS count = write(fd, data, length);
+	Py_BEGIN_ALLOW_THREADS
+	count = write(fd, data, length);
 	saved = errno;
-	Py_END_ALLOW_THREADS errno = saved;
+	Py_END_ALLOW_THREADS
+	errno = saved;
 	return count;
+}
+
+/* 0, or -1 with an exception. */
+static int write_all(int fd, const char *data, Py_ssize_t length)
+{
+	Py_ssize_t written = 0;
+
+	while (written < length) {
+		ssize_t count = write_some(fd, data + written, (size_t) (length - written));
+
+		if (count >= 0) {
+			written += count;
+		} else if (errno != EINTR) {
+			(void) PyErr_SetFromErrno(PyExc_OSError);
+			return -1;
+		} else if (PyErr_CheckSignals() < 0) {
+			return -1;
+		}
+	}
+	return 0;
 }
 
 static PyObject *output_write(PyObject *module, PyObject *args)
 {
 	Py_buffer data = { 0 };
 	PyObject *result = NULL;
-	Py_ssize_t written = 0;
 	int fd;
 
 	(void) module;
 	if (!PyArg_ParseTuple(args, "iy*:write", &fd, &data))
 		return NULL;
-	while (written < data.len) {
-		ssize_t count = write_some(fd, (const char *) data.buf + written, (size_t) (data.len - written));
-
-		if (count >= 0) {
-			written += count;
-		} else if (errno != EINTR) {
-			result = PyErr_SetFromErrno(PyExc_OSError);
-			break;
-		} else if (PyErr_CheckSignals() < 0) {
-			break;
-		}
-	}
-	if (written == data.len)
+	if (write_all(fd, data.buf, data.len) == 0)
 		result = PyLong_FromSsize_t(data.len); /* New reference. */
 	PyBuffer_Release(&data);
 	return result;
+}
+
+/* --- print --------------------------------------------------------------------------------------------------- */
+
+/* Python's print() writes each argument, separator and end by itself: six system calls for a line of three
+ * arguments where nothing is kept back. This one writes the line at once, if it goes to the log stream. */
+
+static PyObject *print_stream;   /* the stream, or NULL: owned */
+static PyObject *original_print; /* owned */
+
+/* Takes sep and end from the keywords, borrowed; NULL stands for the default. False when it is a case for the
+ * original: another file or stream, or an argument that it will refuse. */
+static int is_plain_line(PyObject *keywords, PyObject **ret_separator, PyObject **ret_end)
+{
+	PyObject *name, *value; /* Borrowed. */
+	Py_ssize_t position = 0;
+
+	if (print_stream == NULL || PySys_GetObject("stdout") != print_stream) /* Borrowed. */
+		return 0;
+	while (keywords != NULL && PyDict_Next(keywords, &position, &name, &value)) {
+		int is_text = value == Py_None || PyUnicode_CheckExact(value);
+
+		if (PyUnicode_CompareWithASCIIString(name, "sep") == 0 && is_text)
+			*ret_separator = value == Py_None ? NULL : value;
+		else if (PyUnicode_CompareWithASCIIString(name, "end") == 0 && is_text)
+			*ret_end = value == Py_None ? NULL : value;
+		else if (PyUnicode_CompareWithASCIIString(name, "flush") != 0)
+			return 0;
+	}
+	return 1;
+}
+
+/* The line that print() writes. New reference. */
+static PyObject *join_line(PyObject *objects, PyObject *separator, PyObject *end)
+{
+	cleanup_pyobject PyObject *texts = PyList_New(PyTuple_GET_SIZE(objects)); /* New reference. */
+	cleanup_pyobject PyObject *space = separator == NULL ? PyUnicode_FromString(" ") : Py_NewRef(separator);
+	cleanup_pyobject PyObject *newline = end == NULL ? PyUnicode_FromString("\n") : Py_NewRef(end);
+	cleanup_pyobject PyObject *line = NULL;
+
+	if (texts == NULL || space == NULL || newline == NULL)
+		return NULL;
+	for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(objects); i++) {
+		PyObject *text = PyObject_Str(PyTuple_GET_ITEM(objects, i)); /* New reference. */
+
+		if (text == NULL)
+			return NULL;
+		PyList_SET_ITEM(texts, i, text); /* Steals. */
+	}
+	line = PyUnicode_Join(space, texts); /* New reference. */
+	return line != NULL ? PyUnicode_Concat(line, newline) : NULL;
+}
+
+static PyObject *output_print(PyObject *module, PyObject *objects, PyObject *keywords)
+{
+	PyObject *separator = NULL, *end = NULL; /* Borrowed. */
+	cleanup_pyobject PyObject *line = NULL;
+	cleanup_pyobject PyObject *bytes = NULL;
+
+	(void) module;
+	if (!is_plain_line(keywords, &separator, &end))
+		return PyObject_Call(original_print, objects, keywords);
+	line = join_line(objects, separator, end); /* New reference. */
+	if (line != NULL)
+		bytes = PyUnicode_AsEncodedString(line, "utf-8", "backslashreplace"); /* New reference. */
+	if (bytes == NULL || write_all(STDOUT_FILENO, PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes)) < 0)
+		return NULL;
+	Py_RETURN_NONE;
+}
+
+static PyObject *set_print_stream(PyObject *module, PyObject *stream)
+{
+	(void) module;
+	if (original_print == NULL) {
+		cleanup_pyobject PyObject *print = PyObject_GetAttrString(module, "print"); /* New reference. */
+		PyObject *builtins = PyEval_GetBuiltins();                                  /* Borrowed. */
+		PyObject *original = PyDict_GetItemString(builtins, "print");               /* Borrowed. */
+
+		if (print == NULL || original == NULL || PyDict_SetItemString(builtins, "print", print) < 0)
+			return NULL;
+		original_print = Py_NewRef(original);
+	}
+	Py_CLEAR(print_stream);
+	if (stream != Py_None)
+		print_stream = Py_NewRef(stream);
+	Py_RETURN_NONE;
 }
 
 static PyObject *decode(PyObject *module, PyObject *object)
@@ -76,6 +171,16 @@ static PyMethodDef methods[] = {
 	{ "decode", decode, METH_O,
 		"decode(data, /)\n--\n\nThe object that JSON text, a bytes-like object, stands for; or ValueError." },
 	{ "encode", encode, METH_O, "encode(value, /)\n--\n\nThe JSON text of an object, as bytes." },
+	{ "print", (PyCFunction) (void (*)(void)) output_print, METH_VARARGS | METH_KEYWORDS,
+		"print($module, /, *args, sep=' ', end='\\n', file=None, flush=False)\n--\n\n"
+		"Prints the values to a stream, or to sys.stdout by default.\n\n"
+		"  sep\n    string inserted between values, default a space.\n"
+		"  end\n    string appended after the last value, default a newline.\n"
+		"  file\n    a file-like object (stream); defaults to the current sys.stdout.\n"
+		"  flush\n    whether to forcibly flush the stream." },
+	{ "set_print_stream", set_print_stream, METH_O,
+		"set_print_stream(stream, /)\n--\n\nMake print() write a line at once while sys.stdout is this stream, "
+		"which must\nlead to fd 1 unbuffered, as UTF-8 with backslashreplace; None: never." },
 	{ "write", output_write, METH_VARARGS,
 		"write(fd, data, /)\n--\n\nWrite all of a bytes-like object to a descriptor; returns its size." },
 	{ NULL, NULL, 0, NULL },

@@ -8,6 +8,14 @@
 #error "CPython 3.9 or newer is needed"
 #endif
 
+#if PY_VERSION_HEX < 0x030A0000
+static inline PyObject *Py_NewRef(PyObject *object)
+{
+	Py_INCREF(object);
+	return object;
+}
+#endif
+
 static inline void py_decrefp(PyObject **object)
 {
 	Py_XDECREF(*object);

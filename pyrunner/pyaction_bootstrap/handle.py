@@ -9,7 +9,7 @@ import os
 import sys
 from os import _exit, getpid
 
-from pyaction_bootstrap import environment, loader, openwhisk, precompile, report, streams, virtualenv
+from pyaction_bootstrap import environment, loader, openwhisk, precompile, report, stdlib, streams, virtualenv
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,13 +64,14 @@ def _initialize(message: Dict[str, Any]) -> openwhisk.Function:
     root = message["path"]
     os.chdir(root)
     sys.path.insert(0, root)
+    stdlib.function_folders.append(root)
     environment.apply_init(message["env"])
     virtualenv.use(root)
-    compiler = precompile.start(root)
+    compiler = precompile.Helper(root)
     try:
         handler = loader.load(root, message["handler"], message["source"])
     finally:
-        precompile.stop(compiler)
+        compiler.stop()
     return openwhisk.Function(handler)
 
 
@@ -92,7 +93,7 @@ def after_signal(error: BaseException) -> None:
 
 def end_process(error: SystemExit) -> NoReturn:
     """Ends the process as sys.exit() asked, at once: threads are not waited for."""
-    import atexit
+    atexit = stdlib.load("atexit")
 
     code = error.code
     if code is not None and not isinstance(code, int):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.machinery
 import os
 import sys
+from _frozen_importlib import ModuleSpec, module_from_spec  # type: ignore[import]
+from _frozen_importlib_external import SourceFileLoader  # type: ignore[import]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 # `if __name__ == "__main__"` guard does not run (what OpenWhisk's and DigitalOcean's runtimes do).
 _MAIN_FILE = "__main__.py"
 _MAIN_MODULE = "main__"
-# Another name for it in an archive: older OpenWhisk runtimes called the code that.
+# Other names for it in an archive: what OpenWhisk's own runtime calls it when it has precompiled an archive,
+# and what older ones called the code.
+_COMPILED_FILE = "main__.py"
 _EXEC_FILE = "exec"
 
 
@@ -49,7 +51,7 @@ def load(root: str, handler: str, is_source: bool) -> Callable[..., Any]:
     module_name, function_name = split_handler(handler)
     if module_name and is_source:
         _rename_source(root, module_name)
-    module = importlib.import_module(module_name) if module_name else _import_main(root)
+    module = _import_module(module_name) if module_name else _import_main(root)
     try:
         function = getattr(module, function_name)
     except AttributeError:
@@ -68,12 +70,17 @@ def _rename_source(root: str, module_name: str) -> None:
     os.rename(os.path.join(root, _MAIN_FILE), path)
 
 
+def _import_module(name: str) -> ModuleType:
+    __import__(name)
+    return sys.modules[name]
+
+
 def _import_main(root: str) -> ModuleType:
     path = _find_main(root)
-    loader = importlib.machinery.SourceFileLoader(_MAIN_MODULE, path)
-    spec = importlib.machinery.ModuleSpec(_MAIN_MODULE, loader, origin=path)
+    loader = SourceFileLoader(_MAIN_MODULE, path)
+    spec = ModuleSpec(_MAIN_MODULE, loader, origin=path)
     spec.has_location = True
-    module = importlib._bootstrap.module_from_spec(spec)  # type: ignore[attr-defined]
+    module = module_from_spec(spec)
     sys.modules[_MAIN_MODULE] = module
     loader.exec_module(module)
     return module  # type: ignore[no-any-return]
@@ -83,6 +90,9 @@ def _find_main(root: str) -> str:
     path = os.path.join(root, _MAIN_FILE)
     if os.path.isfile(path):
         return path
+    compiled = os.path.join(root, _COMPILED_FILE)
+    if os.path.isfile(compiled):
+        return compiled
     other = os.path.join(root, _EXEC_FILE)
     if os.path.isfile(other) and not _is_program(other):
         os.rename(other, path)

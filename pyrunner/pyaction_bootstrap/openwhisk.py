@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyaction_bootstrap import report, wire
+from pyaction_bootstrap import report, stdlib, wire
 from pyaction_bootstrap.context import Context
 from pyaction_bootstrap.signature import make_call
 
@@ -18,9 +18,8 @@ _loop: Any = None
 def _await(awaitable: Any) -> Any:
     """Runs it on the one event loop of this process: clients that a function keeps between activations are
     bound to theirs."""
-    import asyncio
-
     global _loop
+    asyncio = stdlib.load("asyncio")
     if _loop is None or _loop.is_closed():
         _loop = asyncio.new_event_loop()
         asyncio.set_event_loop(_loop)

@@ -8,14 +8,15 @@ ordinary one; whoever comes to a file first compiles it.
 
 from __future__ import annotations
 
-import importlib.machinery
 import os
-import signal
 import sys
+from _frozen_importlib_external import SourceFileLoader  # type: ignore[import]
+
+from pyaction_bootstrap import stdlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional
+    from typing import List, Optional, Tuple
 
 # Below this the fork costs more than it brings.
 _WORTH_IT_BYTES = 150_000
@@ -23,34 +24,55 @@ _WORTH_IT_BYTES = 150_000
 _SKIPPED_FOLDERS = ("virtualenv", "__pycache__", "node_modules")
 
 
-def start(root: str) -> Optional[int]:
-    """Starts compiling the modules below root. Returns the process to give to stop(), None where there is none:
-    little source, one processor, or no bytecode wanted."""
-    if sys.dont_write_bytecode or len(os.sched_getaffinity(0)) < 2:
-        return None
-    files, size = _find_sources(root)
-    if size < _WORTH_IT_BYTES or len(files) < 2:
-        return None
-    try:
-        pid = os.fork()
-    except OSError:  # no more processes allowed: it works without
-        return None
-    if pid == 0:
+class Helper:
+    """The process that compiles beside the import; or none.
+
+    It is no child of this process, which is the function's: code that waits for its children, or counts them,
+    must not meet ours. It ends when it is done, or soon after stop().
+    """
+
+    def __init__(self, root: str) -> None:
+        """Starts compiling the modules below root, if that is worth it: much source, two processors, and
+        bytecode wanted."""
+        self._alive: Optional[int] = None
+        if sys.dont_write_bytecode or len(os.sched_getaffinity(0)) < 2:
+            return
+        files, size = _find_sources(root)
+        if size >= _WORTH_IT_BYTES and len(files) >= 2:
+            self._start(_last_needed_first(root, files))
+
+    def _start(self, files: List[str]) -> None:
+        # The helper reads the end of this pipe when stop() closes it.
+        is_over, self._alive = os.pipe()
+        self._inode = os.fstat(self._alive).st_ino
         try:
-            _compile(_last_needed_first(root, files))
-        finally:
-            os._exit(0)
-    return pid
+            child = os.fork()
+        except OSError:  # no more processes allowed: it works without
+            child = -1
+        if child == 0:
+            try:
+                if os.fork() == 0:
+                    os.close(self._alive)
+                    _compile(files, is_over)
+            finally:
+                os._exit(0)
+        os.close(is_over)
+        if child > 0:
+            os.waitpid(child, 0)
+
+    def stop(self) -> None:
+        """What is not imported by now need not be compiled."""
+        if self._alive is None:
+            return
+        try:
+            if os.fstat(self._alive).st_ino == self._inode:  # the function may have closed what it does not know
+                os.close(self._alive)
+        except OSError:
+            pass
+        self._alive = None
 
 
-def stop(pid: Optional[int]) -> None:
-    """Ends what start() has started: what is not imported by now need not be compiled."""
-    if pid is not None:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-
-
-def _find_sources(root: str) -> tuple[List[str], int]:
+def _find_sources(root: str) -> Tuple[List[str], int]:
     """All modules below root, and their size in bytes together."""
     files: List[str] = []
     size = 0
@@ -81,13 +103,18 @@ def _last_needed_first(root: str, files: List[str]) -> List[str]:
     return sorted(files, key=place, reverse=True)
 
 
-def _compile(files: List[str]) -> None:
-    import warnings
-
+def _compile(files: List[str], is_over: int) -> None:
+    """Compiles until all is done or the pipe is_over has ended."""
     # What the compiler has to say must be said once, by the import, and only of files that are imported.
-    warnings.simplefilter("error")
+    stdlib.load("warnings").simplefilter("error")
+    os.set_blocking(is_over, False)
     for path in files:
         try:
-            importlib.machinery.SourceFileLoader("module", path).get_code("module")
+            if os.read(is_over, 1) == b"":
+                return
+        except BlockingIOError:
+            pass
+        try:
+            SourceFileLoader("module", path).get_code("module")
         except Exception:  # the import will find it, too
             continue

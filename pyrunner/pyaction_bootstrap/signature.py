@@ -7,6 +7,8 @@ decides.
 
 from __future__ import annotations
 
+from pyaction_bootstrap import stdlib
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -15,13 +17,20 @@ _VARARGS = 0x04
 _VARKEYWORDS = 0x08
 
 
+# More positional parameters than anybody counts: *args.
+_ANY = 100
+
+
 def make_call(handler: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     """A function of (event, context) that calls handler with as many of them as it takes.
 
     A handler that takes keyword arguments only, main(**event), gets the members of the event. Nothing is
     called here; a signature that nothing fits fails in the call, with Python's own TypeError.
     """
-    count, keywords = _count_positional(handler)
+    try:
+        count, keywords = _count_positional(handler)
+    except RecursionError:  # it wraps itself
+        count, keywords = _ANY, False
     if count >= 2:
         return handler
     if count == 1:
@@ -31,18 +40,37 @@ def make_call(handler: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     return lambda event, context: handler()
 
 
-def _count_positional(handler: Callable[..., Any]) -> Tuple[int, bool]:
-    """The number of positional parameters, 2 for any number, and whether ** is all that it takes."""
-    code = getattr(handler, "__code__", None)
-    if type(handler) is type(make_call) and not hasattr(handler, "__wrapped__"):
-        return _count_of_function(handler, code)
+class _Example:
+    def method(self) -> None:
+        """Bound, it has the type of bound methods, for which types would have to be imported."""
+
+
+_FUNCTION = type(make_call)
+_METHOD = type(_Example().method)
+
+
+def _count_positional(handler: Any) -> Tuple[int, bool]:
+    """The number of positional parameters, _ANY for any number, and whether ** is all that it takes.
+
+    The usual kinds of callables are taken apart here; inspect, which is slow to import, does the rest.
+    """
+    if type(handler) is _METHOD:
+        count, keywords = _count_positional(handler.__func__)
+        return max(0, count - 1), keywords
+    if hasattr(handler, "__wrapped__") and not hasattr(handler, "__signature__"):
+        return _count_positional(handler.__wrapped__)
+    if type(handler) is _FUNCTION:
+        return _count_of_function(handler)
+    if not isinstance(handler, type) and type(getattr(type(handler), "__call__", None)) is _FUNCTION:
+        return _count_positional(handler.__call__)
     return _count_of_signature(handler)
 
 
-def _count_of_function(function: Any, code: Any) -> Tuple[int, bool]:
+def _count_of_function(function: Any) -> Tuple[int, bool]:
+    code = function.__code__
     if code.co_flags & _VARARGS:
         inner = _decorated(function, code)
-        return _count_positional(inner) if inner is not None else (2, False)
+        return _count_positional(inner) if inner is not None else (_ANY, False)
     return code.co_argcount, code.co_argcount == 0 and bool(code.co_flags & _VARKEYWORDS)
 
 
@@ -63,14 +91,13 @@ def _decorated(wrapper: Any, code: Any) -> Optional[Callable[..., Any]]:
 
 
 def _count_of_signature(handler: Callable[..., Any]) -> Tuple[int, bool]:
-    import inspect
-
+    inspect = stdlib.load("inspect")
     try:
-        parameters: Dict[str, inspect.Parameter] = dict(inspect.signature(handler).parameters)
+        parameters: Dict[str, Any] = dict(inspect.signature(handler).parameters)
     except (ValueError, TypeError):  # a built-in that does not tell
         return 1, False
     kinds = [parameter.kind for parameter in parameters.values()]
     if inspect.Parameter.VAR_POSITIONAL in kinds:
-        return 2, False
+        return _ANY, False
     count = kinds.count(inspect.Parameter.POSITIONAL_ONLY) + kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return count, count == 0 and inspect.Parameter.VAR_KEYWORD in kinds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 
-from _pyaction import write  # type: ignore[import]
+from _pyaction import set_print_stream, write  # type: ignore[import]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ class LogStream(io.RawIOBase):
 
     Every write goes to the system at once, so output of print, os.write, C code and child processes keeps its
     order, and a crash loses none of it. _pyaction.write keeps the interpreter's lock while the write cannot
-    block: another thread's print does not come between a text and its newline.
+    block: another thread's output does not come between two pieces of a line.
     """
 
     def __init__(self, fd: int, name: str) -> None:
@@ -39,20 +39,37 @@ class LogStream(io.RawIOBase):
         return write(self._fd, data)  # type: ignore[no-any-return]
 
 
-def _open(fd: int, name: str) -> io.TextIOWrapper:
-    # UTF-8 whatever the locale; a log must not fail for a character: what UTF-8 cannot hold is escaped.
-    raw = LogStream(fd, name)
-    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", newline="\n", write_through=True)  # type: ignore[arg-type]
+class LogText(io.TextIOWrapper):
+    """Text for a LogStream: UTF-8 whatever the locale, and what UTF-8 cannot hold is escaped, for a log must not
+    fail for a character. A stream that its user changes is print()'s ordinary business from then on."""
+
+    def __init__(self, raw: LogStream) -> None:
+        super().__init__(
+            raw, encoding="utf-8", errors="backslashreplace", newline="\n", write_through=True  # type: ignore[arg-type]
+        )
+
+    def reconfigure(self, **options: Any) -> None:
+        set_print_stream(None)
+        super().reconfigure(**options)
+
+    def detach(self) -> Any:
+        set_print_stream(None)
+        return super().detach()
+
+    def close(self) -> None:
+        set_print_stream(None)
+        super().close()
 
 
-_streams: List[io.TextIOWrapper] = []
+_streams: List[LogText] = []
 
 
 def install() -> None:
     """Puts log streams in the place of the interpreter's own sys.stdout and sys.stderr."""
-    stdout = _open(1, "<stdout>")
-    stderr = _open(2, "<stderr>")
+    stdout = LogText(LogStream(1, "<stdout>"))
+    stderr = LogText(LogStream(2, "<stderr>"))
     _streams[:] = [stdout, stderr]
+    set_print_stream(stdout)
     sys.stdout = sys.__stdout__ = stdout  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = stderr  # type: ignore[misc]
 

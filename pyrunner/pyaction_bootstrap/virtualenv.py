@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from pyaction_bootstrap import report
+from pyaction_bootstrap import report, stdlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,15 +94,14 @@ def _run_script(script: str) -> None:
 
 
 def _add_packages(packages: str) -> None:
-    import site
-
-    site.addsitedir(packages)  # with the .pth files in it
+    stdlib.load("site").addsitedir(packages)  # with the .pth files in it
 
 
 def _move_new_entries(root: str, before: List[str]) -> None:
     """The environment's directories come right behind the code's own, before the system's."""
     known = set(before)
     added = [entry for entry in sys.path if entry not in known]
+    stdlib.function_folders.extend(added)
     sys.path[:] = [root] + added + [entry for entry in before if entry != root]
 
 
@@ -111,8 +110,7 @@ class RequirementsFailed(Exception):
 
 
 def _install(root: str, folder: str) -> None:
-    import subprocess
-
+    subprocess = stdlib.load("subprocess")
     python = sys.executable
     if not python or subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode != 0:
         report.print_line("Warning: requirements.txt is not installed: there is no pip for this Python.")

@@ -92,7 +92,7 @@ static uint64_t now_ns(void)
 
 static struct bytes bytes_new(size_t size)
 {
-	struct bytes bytes = {.data = malloc(size + 1), .size = size};
+	struct bytes bytes = { .data = malloc(size + 1), .size = size };
 
 	if (!bytes.data)
 		err(1, "%zu bytes", size);
@@ -134,8 +134,7 @@ static unsigned long number_parse(const char *text, unsigned long limit)
 static struct bytes request_new(const char *path, uint16_t port, const struct bytes *body)
 {
 	struct bytes request = bytes_new(HEAD_LIMIT + body->size);
-	int head = snprintf(
-		request.data, HEAD_LIMIT,
+	int head = snprintf(request.data, HEAD_LIMIT,
 		"POST %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nContent-Type: application/json\r\n"
 		"Accept: application/json\r\nAccept-Encoding: gzip,deflate\r\nConnection: Keep-Alive\r\n"
 		"Content-Length: %zu\r\n\r\n",
@@ -175,8 +174,8 @@ static void connection_close(struct connection *connection)
 /* Opens the connection, trying again while it is refused and the time for that is not over. */
 static void connection_open(struct connection *connection)
 {
-	const struct timespec interval = {.tv_nsec = WAIT_INTERVAL_NS};
-	const struct timeval timeout = {.tv_sec = ANSWER_TIMEOUT_S};
+	const struct timespec interval = { .tv_nsec = WAIT_INTERVAL_NS };
+	const struct timeval timeout = { .tv_sec = ANSWER_TIMEOUT_S };
 	const uint64_t deadline = now_ns() + connection->wait_ns;
 	const int on = 1;
 
@@ -184,8 +183,7 @@ static void connection_open(struct connection *connection)
 		connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		if (connection->fd < 0)
 			err(1, "socket");
-		if (connect(connection->fd, (struct sockaddr *) &connection->address,
-			    sizeof(connection->address)) == 0)
+		if (connect(connection->fd, (struct sockaddr *) &connection->address, sizeof(connection->address)) == 0)
 			break;
 		if (errno != ECONNREFUSED || now_ns() >= deadline)
 			err(1, "connect to port %u", (unsigned) ntohs(connection->address.sin_port));
@@ -196,8 +194,8 @@ static void connection_open(struct connection *connection)
 		connection->opened_ns = now_ns();
 	connection->wait_ns = 0;
 	if (setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ||
-	    setsockopt(connection->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0 ||
-	    setsockopt(connection->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)
+		setsockopt(connection->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0 ||
+		setsockopt(connection->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)
 		err(1, "setsockopt");
 }
 
@@ -221,8 +219,8 @@ static size_t connection_receive(struct connection *connection, size_t filled)
 	if (filled == connection->inbox.size)
 		errx(1, "the answer is longer than %zu bytes", filled);
 	for (;;) {
-		ssize_t size = recv(connection->fd, connection->inbox.data + filled,
-				    connection->inbox.size - filled, 0);
+		ssize_t size =
+			recv(connection->fd, connection->inbox.data + filled, connection->inbox.size - filled, 0);
 
 		if (size > 0)
 			return filled + (size_t) size;
@@ -239,7 +237,7 @@ static size_t connection_receive(struct connection *connection, size_t filled)
 static bool head_parse(struct bytes *inbox, size_t filled, struct head *ret_head)
 {
 	char *end = memmem(inbox->data, filled, "\r\n\r\n", 4);
-	struct head head = {0};
+	struct head head = { 0 };
 
 	if (!end)
 		return false;
@@ -264,11 +262,11 @@ static bool head_parse(struct bytes *inbox, size_t filled, struct head *ret_head
 static void answer_check(const struct step *step, const struct head *head, const char *body, size_t extra)
 {
 	if (head->status == 200 && extra == 0 && head->body_size == step->expected.size &&
-	    memcmp(body, step->expected.data, head->body_size) == 0)
+		memcmp(body, step->expected.data, head->body_size) == 0)
 		return;
-	errx(1, "wrong answer to POST %s: status %ld, %zu bytes (%zu expected), %zu after its end: %.*s",
-	     step->path, head->status, head->body_size, step->expected.size, extra,
-	     (int) (head->body_size < 200 ? head->body_size : 200), body);
+	errx(1, "wrong answer to POST %s: status %ld, %zu bytes (%zu expected), %zu after its end: %.*s", step->path,
+		head->status, head->body_size, step->expected.size, extra,
+		(int) (head->body_size < 200 ? head->body_size : 200), body);
 }
 
 /* One request and its answer. Returns the latency in nanoseconds. */
@@ -325,13 +323,12 @@ static void step_print(const struct step *step)
 {
 	const double seconds = (double) (step->end_ns - step->start_ns) / (double) NS_PER_S;
 
-	printf("{\"path\": \"%s\", \"count\": %zu, \"connections\": %u, ", step->path, step->count,
-	       step->connections);
+	printf("{\"path\": \"%s\", \"count\": %zu, \"connections\": %u, ", step->path, step->count, step->connections);
 	printf("\"start_ns\": %" PRIu64 ", \"end_ns\": %" PRIu64 ", \"per_second\": %.1f, ", step->start_ns,
-	       step->end_ns, (double) step->count / seconds);
+		step->end_ns, (double) step->count / seconds);
 	printf("\"min_us\": %.1f, \"p50_us\": %.1f, \"p90_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f}",
-	       percentile_us(step, 0), percentile_us(step, 50), percentile_us(step, 90),
-	       percentile_us(step, 99), percentile_us(step, 100));
+		percentile_us(step, 0), percentile_us(step, 50), percentile_us(step, 90), percentile_us(step, 99),
+		percentile_us(step, 100));
 }
 
 static struct step *steps_new(uint16_t port, char **arguments, size_t count)
@@ -392,9 +389,9 @@ static void steps_run(struct step *steps, size_t count, struct connection *conne
 
 int main(int argc, char **argv)
 {
-	const struct option options[] = {
-		{"new", no_argument, NULL, 'n'}, {"wait", required_argument, NULL, 'w'}, {0}};
-	struct connection connection = {.fd = -1, .address.sin_family = AF_INET};
+	const struct option options[] = { { "new", no_argument, NULL, 'n' }, { "wait", required_argument, NULL, 'w' },
+		{ 0 } };
+	struct connection connection = { .fd = -1, .address.sin_family = AF_INET };
 	bool new_connection = false;
 
 	for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -409,7 +406,8 @@ int main(int argc, char **argv)
 	int rest = argc - optind - 1;
 
 	if (rest < STEP_ARGUMENTS || rest % STEP_ARGUMENTS != 0)
-		errx(2, "usage: bench-client [--new] [--wait SECONDS] PORT {PATH BODY-FILE EXPECTED-FILE "
+		errx(2,
+			"usage: bench-client [--new] [--wait SECONDS] PORT {PATH BODY-FILE EXPECTED-FILE "
 			"COUNT}...");
 
 	uint16_t port = (uint16_t) number_parse(argv[optind], UINT16_MAX);

@@ -209,6 +209,12 @@ def test_value_with_a_null_character(server):
         assert one.init(REPORT).status == 200
 
 
+def test_variable_of_five_megabytes(action):
+    """Too large for any child process, and no matter of the server's."""
+    code = "import os\ndef main():\n    return {'length': len(os.environ['BIG'])}\n"
+    assert action(code, env={"BIG": "x" * 5_000_000}).result() == {"length": 5_000_000}
+
+
 def test_a_thousand_variables(action):
     env = {f"VAR_{n}": str(n) for n in range(1000)}
     assert action(REPORT, env=env).result({"name": "VAR_999"}) == everywhere("999")

@@ -26,6 +26,12 @@ def test_unknown_path(action, path, method):
     assert answer.headers["content-type"].startswith("application/json")
 
 
+def test_query_does_not_matter(server):
+    one = server()
+    assert one.request("POST", "/init?a=b", init_body(ECHO)).status == 200
+    assert one.request("POST", "/run?blocking=true&x=%20", b'{"value": {"n": 1}}').json == {"n": 1}
+
+
 @pytest.mark.parametrize("path", ["/init", "/run"])
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_wrong_method(action, path, method):

@@ -207,6 +207,36 @@ def test_main_names_the_function(action, main, files):
     assert action(archives.zip_of(files), main=main).result() == {"ok": 1}
 
 
+@pytest.mark.parametrize(
+    "main",
+    [
+        "../outside.fn", "/etc/passwd.fn", "..", ".", "x.", ".x", "a..b", "a b.c d", "main\0", "\ud800", "é.ü",
+        "os.getcwd", "__main__.main", "x" * 10_000, "main()", "main;1/0", "-", "pkg/", "/",
+    ],
+    ids=lambda main: ascii(main)[:20],
+)  # fmt: skip
+def test_odd_main(server, main):
+    """A function, or an error that names what is missing; the next init is as good as new."""
+    one = server()
+    answer = one.init(archives.zip_of({"__main__.py": HELLO}), main=main)
+    assert answer.status in (200, 400, 502), answer
+    if answer.status != 200:
+        assert answer.error
+        assert one.init(HELLO).status == 200
+    assert one.run({}).status in (200, 502)
+
+
+def test_archive_precompiled_by_the_go_proxy(action):
+    """What `proxy -compile` makes of a function: a shell script `exec` that starts a launcher."""
+    files = {
+        "exec": '#!/bin/bash\ncd "$(dirname $0)"\n/usr/local/bin/python -u exec__.py "$@"\n',
+        "exec__.py": "raise SystemExit('the launcher of another proxy')\n",
+        "exec.env": "openwhisk/action-python-v3.11",
+        "main__.py": HELLO,
+    }
+    assert action(archives.zip_of(files)).result({"name": "Go"}) == {"greeting": "Hello Go"}
+
+
 def test_main_of_a_plain_source(action):
     assert action("def handle():\n    return {'ok': 1}\n", main="handle").result() == {"ok": 1}
 

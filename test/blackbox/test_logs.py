@@ -419,6 +419,59 @@ def _ignore_closing(call, *args):
         return None
 
 
+def test_stalled_stdout_does_not_hold_up_stderr(action):
+    """The two streams have readers of their own."""
+    one = action(
+        "import sys, threading\n"
+        "def main(event):\n"
+        "    flood = threading.Thread(target=print, args=('x' * 2_000_000,))\n"
+        "    flood.start()\n"
+        "    print('meanwhile', file=sys.stderr)\n"
+        "    flood.join()\n"
+        "    return {'done': 1}\n",
+        settings={"stdout": "pipe"},
+    )
+    pending = one.background(one.run, {})
+    wait_until(lambda: one.err.content() == b"meanwhile\n", "stderr is written while stdout is stuck")
+    received = b""
+    while not received.endswith(MARKER):
+        received += os.read(one.process.stdout.fileno(), 1 << 20)
+    assert received == only(b"x" * 2_000_000 + b"\n")
+    assert pending.result().json == {"done": 1}
+
+
+def test_child_that_never_stops_printing(action):
+    """An activation's end is a moment; what a child goes on to write belongs to what comes after."""
+    one = action(
+        "import subprocess\nchildren = []\n"
+        "def main(event):\n"
+        "    if event:\n        children.append(subprocess.Popen(['yes']))\n"
+        "    return {'n': len(children)}\n",
+        settings={"stdout": "/dev/null"},
+    )
+    assert one.result({"start": 1}) == {"n": 1}
+    for _ in range(5):
+        assert one.result({}) == {"n": 1}
+    assert one.err.markers() == 6
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_stop_in_the_middle_of_a_flood(action, stream):
+    one = action(
+        "import sys\n"
+        "def main(event):\n"
+        f"    open(event['gate']).read()\n    while True:\n        print('x' * 1000, file=sys.{stream})\n",
+        settings={stream: "/dev/null"},
+    )
+    gate = Gate(one.directory / "gate")
+    pending = one.background(_ignore_closing, one.run, {"gate": gate.path})
+    gate.wait_entered()
+    gate.release()
+    one.signal(signal.SIGTERM)
+    assert one.wait(STOP_SECONDS) == 0
+    pending.result()
+
+
 def test_log_on_a_full_disk(action):
     one = action(
         "def main():\n    print('x' * 100_000)\n    return {'ok': 1}\n",

@@ -144,6 +144,26 @@ def connects(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
+@pytest.mark.parametrize("host", ["localhost", "::1", "0.0.0.0", "::"])
+def test_host(tmp_path, host):
+    """A name, or an address of either kind; `::` and 0.0.0.0 are all interfaces."""
+    client_host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    try:
+        family = socket.getaddrinfo(client_host, None)[0][0]
+        with socket.socket(family) as probe:
+            probe.bind((client_host, 0))
+    except OSError:
+        pytest.skip("no such address here")
+    port = free_port()
+    words = [str(EXECUTABLE), "--host", host, "--port", str(port), "--work-dir", str(tmp_path)]
+    with subprocess.Popen(words, env=base_environment(), stdin=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: connects(port, client_host), "the server listens")
+        finally:
+            process.terminate()
+            assert process.wait(PATIENCE) == 0
+
+
 def test_option_beats_its_environment_twin(server):
     one = server(env={"PYACTION_PORT": "1", "PYACTION_WORK_DIR": "/nonexistent"})
     assert one.init(ECHO).status == 200

@@ -1,6 +1,7 @@
 """Properties that hold for any payload, found out with random ones."""
 
 import json
+import os
 import random
 
 import pytest
@@ -18,6 +19,8 @@ FEW = settings(
     derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
+
+EXAMPLES = settings(FEW, max_examples=int(os.environ.get("BLACKBOX_EXAMPLES", "250")))
 
 json_values = st.recursive(
     st.none()
@@ -44,6 +47,114 @@ def test_any_json_comes_back_as_it_went_in(action):
         assert answer.json == [value]
 
     check()
+
+
+#: Numbers as JSON may spell them, and as it may not.
+numbers = st.from_regex(r"-?[0-9]{1,25}(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,3})?", fullmatch=True)
+strings = st.lists(
+    st.sampled_from(["a", "é", "\u65e5", "\U0001f600", "\\n", "\\\"", "\\\\", "\\/", "\\u0041", "\\ud83d\\ude00",
+                     "\\ud83d", "\\ude00", "\\u0000", "\\u00e9", "\\b", "\u2028", "\x7f", "\\uD83D\\u0041", "x" * 70]),
+    max_size=6,
+).map(lambda parts: '"' + "".join(parts) + '"')  # fmt: skip
+blanks = st.sampled_from(["", " ", "\t", "\n", "\r\n", "   "])
+
+
+def _joined(opening: str, closing: str, items, blank: str) -> str:
+    return opening + blank + (blank + "," + blank).join(items) + blank + closing
+
+
+json_texts = st.recursive(
+    numbers | strings | st.sampled_from(["true", "false", "null", "0", "-0", "-0.0", "1e400", "1E5", "{}", "[]"]),
+    lambda inner: st.builds(lambda items, blank: _joined("[", "]", items, blank), st.lists(inner, max_size=4), blanks)
+    | st.builds(
+        lambda items, blank: _joined("{", "}", [f"{k}{blank}:{blank}{v}" for k, v in items], blank),
+        st.lists(st.tuples(strings, inner), max_size=4),
+        blanks,
+    ),
+    max_leaves=12,
+)
+
+
+@st.composite
+def damaged_texts(draw):
+    """A JSON text in which up to three times a character was put in, with or without taking some out."""
+    text = draw(json_texts)
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, len(text)))
+        behind = at + draw(st.integers(0, 2))
+        text = text[:at] + draw(st.sampled_from(["", *'{}[]:,"\\0e.-+ tn\x00\x1f\x85é'])) + text[behind:]
+    return text
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(name)
+
+
+def test_events_are_what_pythons_json_makes_of_them(action):
+    """Types, numbers, escapes, repeated keys: what functions rely on is the behaviour of json.loads."""
+    one = action("def main(event):\n    return {'repr': ascii(event)}\n")
+    client = one.connect()
+
+    @EXAMPLES
+    @given(text=damaged_texts())
+    def check(text):
+        answer = one.post("/run", f'{{"value": {text}}}'.encode(), client=client)
+        try:
+            expected = json.loads(f'{{"value": {text}}}', parse_constant=_refuse)["value"]
+        except ValueError:
+            assert answer.status == 400, answer
+            return
+        assert answer.status == 200, answer
+        assert answer.json == {"repr": ascii(expected)}
+
+    check()
+
+
+python_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-(10**60), 10**60)
+    | st.floats()
+    | st.text(st.characters(blacklist_categories=()), max_size=20)
+    | st.sampled_from(["\x00\x1f\x7f\u2028\ufeff\ufffe\U0010ffff", "\ud800", "é" * 100, '"\\/'])
+    | st.sampled_from([1e22, 1e16, 5e-324, -0.0]),
+    lambda inner: st.lists(inner, max_size=4)
+    | st.tuples(inner, inner)
+    | st.dictionaries(
+        st.text(max_size=5) | st.integers() | st.floats() | st.booleans() | st.none(), inner, max_size=4
+    ),
+    max_leaves=15,
+)
+
+
+def test_results_are_what_pythons_json_makes_of_them(action):
+    """Numbers digit for digit, keys of other types, nesting; what is no JSON is an error, never broken bytes."""
+    one = action(
+        "import math\nnan, inf = math.nan, math.inf\n"
+        "def main(event):\n    return [eval(event['source'])]\n"
+    )
+    client = one.connect()
+
+    @EXAMPLES
+    @given(value=python_values)
+    def check(value):
+        answer = one.run({"source": ascii(value)}, client=client)
+        try:
+            expected = json.dumps([value], allow_nan=False, ensure_ascii=False)
+            expected.encode()
+        except ValueError:
+            assert answer.status == 502 and "cannot" in answer.error
+            return
+        assert answer.status == 200, answer
+        assert exactly(answer.body.decode()) == exactly(expected)
+
+    check()
+
+
+def exactly(text: str):
+    """A JSON document with its numbers as they are spelt and its keys in order, repeated ones included."""
+    return json.loads(text, parse_float=lambda s: ("float", s), parse_int=lambda s: ("int", s), object_pairs_hook=list)
 
 
 def test_any_bytes_as_a_body_get_an_answer(action):

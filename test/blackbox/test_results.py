@@ -171,6 +171,19 @@ def test_lone_surrogates_in_the_result(evaluate, expression):
     assert answer.error
 
 
+def test_number_of_more_digits_than_python_converts(evaluate):
+    """CPython refuses to turn numbers of more than 4300 digits into text or back: an error, or all digits."""
+    answer = evaluate("{'n': 10**5000}")
+    if answer.status == 200:
+        assert answer.body.replace(b" ", b"") == b'{"n":1' + b"0" * 5000 + b"}"
+    else:
+        assert answer.status == 502 and answer.error
+    one = evaluate.server
+    answer = one.post("/run", b'{"value": {"n": 1%b}}' % (b"0" * 5000))
+    assert answer.status in (200, 400)
+    assert answer.json
+
+
 @pytest.mark.parametrize("depth", [500, 100_000])
 def test_deeply_nested_result(evaluate, depth):
     answer = evaluate(f"{{'n': nested({depth})}}")

@@ -103,7 +103,7 @@ TAP_UNUSED static bool tap_is_int(long long got, long long wanted)
 
 #define ok(holds, ...) tap_ok(holds, __FILE__, __LINE__, __VA_ARGS__)
 #define is_int(got, wanted, ...) ok(tap_is_int((long long) (got), (long long) (wanted)), __VA_ARGS__)
-#define is_mem(got, got_length, wanted, wanted_length, ...)                                                    \
+#define is_mem(got, got_length, wanted, wanted_length, ...)                                                            \
 	ok(tap_is_mem(got, got_length, wanted, wanted_length), __VA_ARGS__)
 #define is_str(got, wanted, ...) ok(tap_is_str(got, wanted), __VA_ARGS__)
 

@@ -238,19 +238,21 @@ static void check_limited(const struct entry *entries, size_t count, const struc
 	free(zip);
 }
 
-#define ENTRIES(...)                                                                                           \
+#define ENTRIES(...)                                                                                                   \
 	(const struct entry[]) { __VA_ARGS__ }, sizeof((const struct entry[]) { __VA_ARGS__ }) / sizeof(struct entry)
 #define CHECK_UNPACKS(what, tree, ...) check_limited(ENTRIES(__VA_ARGS__), &plenty, 0, "", tree, what)
-#define CHECK_REFUSED(what, code, sentence, tree, ...)                                                          \
+#define CHECK_REFUSED(what, code, sentence, tree, ...)                                                                 \
 	check_limited(ENTRIES(__VA_ARGS__), &plenty, code, sentence, tree, what)
 
 static void test_contents(void)
 {
 	check_limited(NULL, 0, &plenty, 0, "", "", "an empty archive");
-	CHECK_UNPACKS("files and directories", "__main__.py 644 'pass'\nempty 644 ''\npkg/ 755\npkg/a/ 755\npkg/a/b.py 644 'x=1'\n",
+	CHECK_UNPACKS("files and directories",
+		"__main__.py 644 'pass'\nempty 644 ''\npkg/ 755\npkg/a/ 755\npkg/a/b.py 644 'x=1'\n",
 		{ "__main__.py", "pass" }, { "empty", "" }, { "pkg/a/b.py", "x=1" });
-	CHECK_UNPACKS("directories of their own, before and after their files", "a/ 755\na/f 644 '1'\nb/ 755\nb/f 644 '2'\nc/ 755\n",
-		{ "a/" }, { "a/f", "1" }, { "b/f", "2" }, { "b/" }, { "c/" });
+	CHECK_UNPACKS("directories of their own, before and after their files",
+		"a/ 755\na/f 644 '1'\nb/ 755\nb/f 644 '2'\nc/ 755\n", { "a/" }, { "a/f", "1" }, { "b/f", "2" },
+		{ "b/" }, { "c/" });
 	CHECK_UNPACKS("deflated", "a 644 'some text'\n", { "a", "some text", .method = DEFLATED });
 	CHECK_UNPACKS("with data descriptors, from DOS, as Java tools write it", "a/ 755\na/f 644 'some text'\n",
 		{ "a/", .system = -1 }, { "a/f", "some text", .method = DEFLATED, .flags = DESCRIPTOR, .system = -1 });
@@ -289,8 +291,16 @@ static void test_names(void)
 static void test_leading_out(void)
 {
 	static const char *const names[] = {
-		"../outside/evil", "..", "../", "a/..", "a/../b", "a/../../outside/evil", "./../outside/file", "a/b/../..",
-		".//..//outside/evil", "a/../",
+		"../outside/evil",
+		"..",
+		"../",
+		"a/..",
+		"a/../b",
+		"a/../../outside/evil",
+		"./../outside/file",
+		"a/b/../..",
+		".//..//outside/evil",
+		"a/../",
 	};
 	char sentence[PATH_MAX + 50], absolute[PATH_MAX];
 
@@ -316,14 +326,15 @@ static void test_leading_out(void)
 	CHECK_REFUSED("a dot as a file", -EINVAL, "entry '.' has no name", "", { ".", "evil" });
 }
 
-#define LINK(name, target)                                                                                     \
-	{                                                                                                      \
-		name, target, .mode = S_IFLNK | 0777                                                           \
+#define LINK(name, target)                                                                                             \
+	{                                                                                                              \
+		name, target, .mode = S_IFLNK | 0777                                                                   \
 	}
 
 static void test_links(void)
 {
-	CHECK_UNPACKS("links are made as they are", "a -> /nowhere/at/all\nb -> ../outside\nbin/ 755\nbin/c -> ../f\nf 644 'x'\n",
+	CHECK_UNPACKS("links are made as they are",
+		"a -> /nowhere/at/all\nb -> ../outside\nbin/ 755\nbin/c -> ../f\nf 644 'x'\n",
 		LINK("a", "/nowhere/at/all"), LINK("b", "../outside"), LINK("bin/c", "../f"), { "f", "x" });
 	CHECK_REFUSED("a file through a link to a directory outside", -ENOTDIR,
 		"entry 'l/evil' goes through a file or a symbolic link", "l -> ../outside\n", LINK("l", "../outside"),
@@ -331,12 +342,13 @@ static void test_links(void)
 	CHECK_REFUSED("... deeper", -ENOTDIR, "entry 'a/l/directory/evil' goes through a file or a symbolic link",
 		"a/ 755\na/l -> ../../outside\n", LINK("a/l", "../../outside"), { "a/l/directory/evil", "evil" });
 	CHECK_REFUSED("a directory in the place of a link", -ENOTDIR,
-		"entry 'l/' is a file or a symbolic link elsewhere in the archive", "l -> ../outside\n", LINK("l", "../outside"),
-		{ "l/" });
+		"entry 'l/' is a file or a symbolic link elsewhere in the archive", "l -> ../outside\n",
+		LINK("l", "../outside"), { "l/" });
 	CHECK_REFUSED("a link through a link", -ENOTDIR, "entry 'l/m' goes through a file or a symbolic link",
 		"l -> ../outside\n", LINK("l", "../outside"), LINK("l/m", "x"));
-	CHECK_REFUSED("a file through a link that stays inside", -ENOTDIR, "entry 'l/f' goes through a file or a symbolic link",
-		"d/ 755\nl -> d\n", { "d/" }, LINK("l", "d"), { "l/f", "x" });
+	CHECK_REFUSED("a file through a link that stays inside", -ENOTDIR,
+		"entry 'l/f' goes through a file or a symbolic link", "d/ 755\nl -> d\n", { "d/" }, LINK("l", "d"),
+		{ "l/f", "x" });
 	CHECK_UNPACKS("a file in the place of a link replaces it, not what it leads to", "l 644 'evil'\n",
 		LINK("l", "../outside/file"), { "l", "evil" });
 	CHECK_UNPACKS("a link in the place of a file replaces it", "f -> g\n", { "f", "x" }, LINK("f", "g"));
@@ -363,11 +375,13 @@ static void test_damaged_links(void)
 static void test_conflicts(void)
 {
 	CHECK_REFUSED("a file, then the same as a directory", -ENOTDIR,
-		"entry 'a/' is a file or a symbolic link elsewhere in the archive", "a 644 'x'\n", { "a", "x" }, { "a/" });
+		"entry 'a/' is a file or a symbolic link elsewhere in the archive", "a 644 'x'\n", { "a", "x" },
+		{ "a/" });
 	CHECK_REFUSED("a file, then something below it", -ENOTDIR, "entry 'a/b' goes through a file or a symbolic link",
 		"a 644 'x'\n", { "a", "x" }, { "a/b", "y" });
 	CHECK_REFUSED("a directory, then the same as a file", -EEXIST,
-		"entry 'a' is a directory elsewhere in the archive", "a/ 755\na/b 644 'y'\n", { "a/b", "y" }, { "a", "x" });
+		"entry 'a' is a directory elsewhere in the archive", "a/ 755\na/b 644 'y'\n", { "a/b", "y" },
+		{ "a", "x" });
 	CHECK_REFUSED("an empty directory, then a link", -EEXIST, "entry 'a' is a directory elsewhere in the archive",
 		"a/ 755\n", { "a/" }, LINK("a", "../outside"));
 }
@@ -376,7 +390,8 @@ static void test_modes(void)
 {
 	mode_t before = umask(077);
 
-	CHECK_UNPACKS("modes, whatever the umask", "m000 644 'x'\nm400 600 'x'\nm444 644 'x'\nm555 755 'x'\nm666 666 'x'\nm751 751 'x'\n",
+	CHECK_UNPACKS("modes, whatever the umask",
+		"m000 644 'x'\nm400 600 'x'\nm444 644 'x'\nm555 755 'x'\nm666 666 'x'\nm751 751 'x'\n",
 		{ "m000", "x", .mode = S_IFREG }, { "m400", "x", .mode = S_IFREG | 0400 },
 		{ "m444", "x", .mode = S_IFREG | 0444 }, { "m555", "x", .mode = S_IFREG | 0555 },
 		{ "m666", "x", .mode = S_IFREG | 0666 }, { "m751", "x", .mode = S_IFREG | 0751 });
@@ -427,8 +442,8 @@ static void test_lying_sizes(void)
 	zip = zip_make(ENTRIES({ "a", data, sizeof(data), .method = DEFLATED, .declared = 5 }));
 	r = unpack(zip->bytes, zip->length, &place, &ten, &err);
 	inside = place_take(&place, &intact);
-	ok(r < 0 && strstr(inside, "bytes") == NULL && intact, "30000 bytes that are declared as 5 do not come out (%s)",
-		err.text);
+	ok(r < 0 && strstr(inside, "bytes") == NULL && intact,
+		"30000 bytes that are declared as 5 do not come out (%s)", err.text);
 	free(inside);
 	free(zip);
 }
@@ -439,14 +454,16 @@ static void test_damaged(void)
 		{ "a", "text", .wrong_crc = true });
 	CHECK_REFUSED("a wrong checksum, deflated", -EBADMSG, "entry 'a' is damaged: CRC error", "a 600 'text'\n",
 		{ "a", "text", .method = DEFLATED, .wrong_crc = true });
-	CHECK_REFUSED("an encrypted entry", -EACCES, "entry 'a' is encrypted", "", { "a", "0123456789abcdef", .flags = ENCRYPTED });
-	CHECK_REFUSED("an unknown compression", -EBADMSG, "cannot read entry 'a': Compression method not supported", "a 600 ''\n",
-		{ "a", "text", .method = 77 });
+	CHECK_REFUSED("an encrypted entry", -EACCES, "entry 'a' is encrypted", "",
+		{ "a", "0123456789abcdef", .flags = ENCRYPTED });
+	CHECK_REFUSED("an unknown compression", -EBADMSG, "cannot read entry 'a': Compression method not supported",
+		"a 600 ''\n", { "a", "text", .method = 77 });
 }
 
 static void test_no_zip(void)
 {
-	static const char *const texts[] = { "P", "PK", "PK\x03\x04", "no zip at all, but longer than a zip's last record" };
+	static const char *const texts[] = { "P", "PK", "PK\x03\x04",
+		"no zip at all, but longer than a zip's last record" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		struct err err = { .text = "" };
@@ -458,7 +475,9 @@ static void test_no_zip(void)
 }
 
 static const struct entry sample[] = {
-	{ "a/b", "text", .method = DEFLATED }, { "c", "more", .mode = S_IFREG | 0755 }, LINK("l", "../outside"),
+	{ "a/b", "text", .method = DEFLATED },
+	{ "c", "more", .mode = S_IFREG | 0755 },
+	LINK("l", "../outside"),
 };
 
 static void test_truncated(void)
@@ -497,8 +516,9 @@ static void test_mutated(void)
 		int r;
 
 		for (size_t i = 0; i < changes; i++)
-			copy.bytes[random_below(copy.length)] = random_below(2) == 0 ? (unsigned char) "/.\0\xff"[random_below(4)]
-										      : (unsigned char) random_below(256);
+			copy.bytes[random_below(copy.length)] = random_below(2) == 0
+				? (unsigned char) "/.\0\xff"[random_below(4)]
+				: (unsigned char) random_below(256);
 		r = unpack(copy.bytes, copy.length, &place, &plenty, &err);
 		free(place_take(&place, &intact));
 		refused += r < 0;
@@ -507,7 +527,8 @@ static void test_mutated(void)
 			wrong++;
 		}
 	}
-	is_int(wrong, 0, "changed in %d ways, of which %u were refused, a zip changes nothing outside", ROUNDS, refused);
+	is_int(wrong, 0, "changed in %d ways, of which %u were refused, a zip changes nothing outside", ROUNDS,
+		refused);
 	ok(refused > ROUNDS / 10 && refused < ROUNDS, "some were refused, some not");
 	free(zip);
 }

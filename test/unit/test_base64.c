@@ -63,13 +63,31 @@ static void test_malformed(void)
 		const char *text;
 		size_t offset;
 	} cases[] = {
-		{ "Z", 1 }, { "Zg", 2 }, { "Zm8", 3 }, { "Zm9vY", 5 }, { "Zm9vYg", 6 },  /* cut off */
-		{ "Zg=", 3 }, { "Zg=\n", 4 },						 /* one = of two */
-		{ "=", 0 }, { "Z===", 1 }, { "====", 0 }, { "Zm9v=", 4 }, { "Zm9v====", 4 }, /* = too early */
-		{ "Zm8==", 4 }, { "Zg===", 4 },						 /* = too many */
-		{ "Zg==Zg==", 4 }, { "Zg=g", 3 }, { "Zm8=v", 4 },			 /* something after the = */
-		{ "Zm-v", 2 }, { "Zm_v", 2 },						 /* the alphabet for URLs */
-		{ "Zm9v!", 4 }, { "Z\x80mv", 1 }, { "Zm\x7fv", 2 }, { "\v", 0 }, { "\f", 0 }, { ".Zm9v", 0 },
+		{ "Z", 1 },
+		{ "Zg", 2 },
+		{ "Zm8", 3 },
+		{ "Zm9vY", 5 },
+		{ "Zm9vYg", 6 }, /* cut off */
+		{ "Zg=", 3 },
+		{ "Zg=\n", 4 }, /* one = of two */
+		{ "=", 0 },
+		{ "Z===", 1 },
+		{ "====", 0 },
+		{ "Zm9v=", 4 },
+		{ "Zm9v====", 4 }, /* = too early */
+		{ "Zm8==", 4 },
+		{ "Zg===", 4 }, /* = too many */
+		{ "Zg==Zg==", 4 },
+		{ "Zg=g", 3 },
+		{ "Zm8=v", 4 }, /* something after the = */
+		{ "Zm-v", 2 },
+		{ "Zm_v", 2 }, /* the alphabet for URLs */
+		{ "Zm9v!", 4 },
+		{ "Z\x80mv", 1 },
+		{ "Zm\x7fv", 2 },
+		{ "\v", 0 },
+		{ "\f", 0 },
+		{ ".Zm9v", 0 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)

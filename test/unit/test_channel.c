@@ -54,12 +54,12 @@ static void in_child(void (*test)(struct channel *channel), const char *name)
 }
 
 /* In such a process: results are only counted, what fails is told. */
-#define expect(holds)                                                                                          \
-	do {                                                                                                   \
-		if (!(holds)) {                                                                                \
-			diag("%s:%d: %s", __FILE__, __LINE__, #holds);                                         \
-			tap.failed++;                                                                          \
-		}                                                                                              \
+#define expect(holds)                                                                                                  \
+	do {                                                                                                           \
+		if (!(holds)) {                                                                                        \
+			diag("%s:%d: %s", __FILE__, __LINE__, #holds);                                                 \
+			tap.failed++;                                                                                  \
+		}                                                                                                      \
 	} while (0)
 
 static void put(const char *data, size_t length)
@@ -113,8 +113,8 @@ static void test_fork(struct channel *channel)
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		bool closed = fcntl(messages_fd, F_GETFD) < 0 && fcntl(replies_fd, F_GETFD) < 0 && channel->messages_fd < 0 &&
-			channel->replies_fd < 0 && channel_write(channel, "x", 1) < 0;
+		bool closed = fcntl(messages_fd, F_GETFD) < 0 && fcntl(replies_fd, F_GETFD) < 0 &&
+			channel->messages_fd < 0 && channel->replies_fd < 0 && channel_write(channel, "x", 1) < 0;
 
 		_exit(closed ? 0 : 1);
 	}
@@ -233,8 +233,8 @@ static void test_byte_by_byte(struct channel *channel)
 /* Lines of any length, around those of its buffer, larger than a pipe. */
 static void test_lengths(struct channel *channel)
 {
-	static const size_t lengths[] = { 0, 1, 16382, 16383, 16384, 16385, 0, 32767, 32768, 65535, 65536, 5, 262143, 262144, 262145,
-		3000000, 7, 0, 100000 };
+	static const size_t lengths[] = { 0, 1, 16382, 16383, 16384, 16385, 0, 32767, 32768, 65535, 65536, 5, 262143,
+		262144, 262145, 3000000, 7, 0, 100000 };
 	size_t total = 0, at = 0;
 	struct writing writing = { .byte_by_byte = false };
 	pthread_t writer;
@@ -255,7 +255,8 @@ static void test_lengths(struct channel *channel)
 		const char *line = NULL;
 		size_t length = 0;
 
-		expect(channel_read_line(channel, &line, &length) == 1 && tap_is_mem(line, length, text + at, lengths[i]));
+		expect(channel_read_line(channel, &line, &length) == 1 &&
+			tap_is_mem(line, length, text + at, lengths[i]));
 		at += lengths[i] + 1;
 		if (random_below(2) == 0)
 			channel_trim(channel);

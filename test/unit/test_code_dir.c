@@ -61,7 +61,8 @@ static void test_new(void)
 	struct err err;
 	char *tree;
 
-	ok(strncmp(code_dir_path(dir), base, strlen(base)) == 0 && strcmp(code_dir_path(dir), code_dir_path(other)) != 0,
+	ok(strncmp(code_dir_path(dir), base, strlen(base)) == 0 &&
+			strcmp(code_dir_path(dir), code_dir_path(other)) != 0,
 		"two directories below the given one");
 	ok(lstat(code_dir_path(dir), &stat) == 0 && (stat.st_mode & 07777U) == 0700, "mode 0700");
 	code_dir_free(dir);
@@ -72,8 +73,9 @@ static void test_new(void)
 	free(tree);
 
 	is_int(code_dir_new(&untouched, "/nonexistent", &err), -ENOENT, "below a directory that is not there");
-	is_str(err.text, "cannot make a directory for the code in '/nonexistent' (--work-dir, PYACTION_WORK_DIR): "
-			 "No such file or directory",
+	is_str(err.text,
+		"cannot make a directory for the code in '/nonexistent' (--work-dir, PYACTION_WORK_DIR): "
+		"No such file or directory",
 		"... which is said");
 	ok(untouched == NULL, "... and nothing returned");
 	is_int(code_dir_new(&untouched, self, &err), -ENOTDIR, "below a file");
@@ -93,7 +95,8 @@ static void test_real_path(void)
 	(void) snprintf(link, sizeof(link), "%s/link", base);
 	if (symlink(base, link) < 0 || code_dir_new(&dir, link, &err) < 0)
 		bail_out("cannot make a link");
-	ok(strstr(code_dir_path(dir), "/link/") == NULL && code_dir_path(dir)[0] == '/', "a link in the path is resolved");
+	ok(strstr(code_dir_path(dir), "/link/") == NULL && code_dir_path(dir)[0] == '/',
+		"a link in the path is resolved");
 	code_dir_free(dir);
 	if (chdir(base) < 0 || code_dir_new(&dir, ".", &err) < 0)
 		bail_out("cannot use a relative path");
@@ -192,7 +195,8 @@ static void test_removal(void)
 	check_removal("mkdir -p a/b/c && touch a/f a/b/g a/b/c/h .hidden '...' 'a b' && mkfifo p && chmod 444 a/f",
 		"directories, files, a pipe, hidden ones");
 	check_removal("mkdir -p a/b && touch a/b/f && chmod 000 a/b && chmod 000 a", "directories of mode 000");
-	check_removal("mkdir -p a/b && touch a/b/f && chmod 500 a/b && chmod 111 a", "read-only and search-only directories");
+	check_removal(
+		"mkdir -p a/b && touch a/b/f && chmod 500 a/b && chmod 111 a", "read-only and search-only directories");
 	check_removal("touch f && chmod 000 . ", "mode 000 of the directory itself");
 	check_removal("ln -s ../outside l && ln -s ../outside/file m && ln -s /nowhere n && ln -s . self && mkdir d && "
 		      "ln -s ../../outside d/l && ln -s .. d/up",
@@ -295,9 +299,11 @@ static void test_unpack_big(void)
 	char *archive = calloc(1, SIZE);
 	struct err err;
 
-	is_int(code_dir_unpack(dir, loop, self, archive, SIZE, on_done, &unpacking, &err), 0, "an archive larger than a pipe");
+	is_int(code_dir_unpack(dir, loop, self, archive, SIZE, on_done, &unpacking, &err), 0,
+		"an archive larger than a pipe");
 	free(archive);
-	ok(run_until(loop, &unpacking.done) && strcmp(unpacking.problem, "none") == 0, "... is handed over without waiting");
+	ok(run_until(loop, &unpacking.done) && strcmp(unpacking.problem, "none") == 0,
+		"... is handed over without waiting");
 	code_dir_free(dir);
 	loop_free(loop);
 }

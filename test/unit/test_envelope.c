@@ -44,7 +44,8 @@ static struct envelope parsed(const char *text)
 
 	if (parse(&envelope, text, strlen(text), &err) < 0) {
 		ok(false, "%s: %s", tap_show(text, strlen(text)), err.text);
-		envelope = (struct envelope) { .handler = strdup("?"), .code = strdup("?"), .environment = strdup("?") };
+		envelope =
+			(struct envelope) { .handler = strdup("?"), .code = strdup("?"), .environment = strdup("?") };
 	}
 	return envelope;
 }
@@ -96,7 +97,9 @@ static void test_handler(void)
 	check_handler("{\"value\":{\"code\":\"x\",\"main\":null}}", "main");
 	check_handler("{\"value\":{\"code\":\"x\",\"main\":\"greet\"}}", "greet");
 	check_handler("{\"value\":{\"main\":\"pkg/mod.f\\u00fc\",\"code\":\"x\"}}", "pkg/mod.f\xc3\xbc");
-	check_handler("{\"value\":{\"name\":\"n\",\"main\":\"a\",\"main\":\"b\",\"code\":\"x\",\"more\":[{}],\"Main\":1}}", "a");
+	check_handler(
+		"{\"value\":{\"name\":\"n\",\"main\":\"a\",\"main\":\"b\",\"code\":\"x\",\"more\":[{}],\"Main\":1}}",
+		"a");
 	check_handler(" \r\n{ \"value\" : { \"code\" : \"x\" , \"name\" : null } , \"other\" : 1 } \t\n", "main");
 }
 
@@ -115,8 +118,9 @@ static void test_environment(void)
 	check_environment("{\"value\":{\"code\":\"x\",\"env\":{}}}", "{}");
 	check_environment("{\"value\":{\"env\":{\"A\":\"b\"},\"code\":\"x\"}}", "{\"A\":\"b\"}");
 	/* As it was sent: spaces, escapes, the order, duplicates, numbers that a double cannot hold. */
-	check_environment("{\"env\":1,\"value\":{\"env\": { \"A\" : 9007199254740993, \"A\":1e400,\"b\":-0.10,\"c\":[1,{\"d\":null}],"
-			  "\"\\u00e9\":\"\\u00e9\\/\xc3\xa9\"} ,\"code\":\"x\"}}",
+	check_environment(
+		"{\"env\":1,\"value\":{\"env\": { \"A\" : 9007199254740993, \"A\":1e400,\"b\":-0.10,\"c\":[1,{\"d\":null}],"
+		"\"\\u00e9\":\"\\u00e9\\/\xc3\xa9\"} ,\"code\":\"x\"}}",
 		"{ \"A\" : 9007199254740993, \"A\":1e400,\"b\":-0.10,\"c\":[1,{\"d\":null}],\"\\u00e9\":\"\\u00e9\\/\xc3\xa9\"}");
 	check_environment("{\"value\":{\"code\":\"\\\"env\\\":{\\\"X\\\":1}\",\"env\":{\"Y\":1}}}", "{\"Y\":1}");
 	check_environment("{\"x\":{\"env\":{\"X\":1}},\"value\":{\"env\":{\"Y\":1},\"code\":\"x\"}}", "{\"Y\":1}");
@@ -145,7 +149,8 @@ static void test_two_readers(void)
 
 		if (r == 0)
 			diag("environment: %s", envelope.environment);
-		ok(r == -EINVAL || consistent, "refused, or read the same way twice: %s", tap_show(texts[i], strlen(texts[i])));
+		ok(r == -EINVAL || consistent, "refused, or read the same way twice: %s",
+			tap_show(texts[i], strlen(texts[i])));
 		envelope_done(&envelope);
 	}
 }
@@ -158,7 +163,8 @@ static void test_byte_order_mark(void)
 	struct err err = { .text = "" };
 	int r = parse(&envelope, text, strlen(text), &err);
 
-	ok((r == 0 && strcmp(envelope.environment, "{\"A\":\"b\"}") == 0) || (r == -EINVAL && strstr(err.text, "env") == NULL),
+	ok((r == 0 && strcmp(envelope.environment, "{\"A\":\"b\"}") == 0) ||
+			(r == -EINVAL && strstr(err.text, "env") == NULL),
 		"a byte order mark is accepted, or refused for what it is (%s)", err.text);
 	envelope_done(&envelope);
 }
@@ -200,8 +206,14 @@ static void test_start_variables(void)
 static void test_no_code(void)
 {
 	static const char *const texts[] = {
-		"{}", "{\"value\":{}}", "{\"value\":null}", "{\"value\":{\"code\":\"\"}}", "{\"value\":{\"code\":null}}",
-		"{\"code\":\"x\"}", "{\"value\":{\"code\":\"\",\"binary\":true}}", "{\"value\":{\"Code\":\"x\"}}",
+		"{}",
+		"{\"value\":{}}",
+		"{\"value\":null}",
+		"{\"value\":{\"code\":\"\"}}",
+		"{\"value\":{\"code\":null}}",
+		"{\"code\":\"x\"}",
+		"{\"value\":{\"code\":\"\",\"binary\":true}}",
+		"{\"value\":{\"Code\":\"x\"}}",
 		"{\"value\":{\"code\":\"\",\"code\":\"x\"}}",
 	};
 
@@ -222,12 +234,14 @@ static void test_wrong_types(void)
 	check_refused("{\"value\":{\"code\":{}}}", -EINVAL, UNMARSHAL "value.code is an object, not a string");
 	check_refused("{\"value\":{\"code\":\"x\",\"main\":false}}", -EINVAL,
 		UNMARSHAL "value.main is true or false, not a string");
-	check_refused("{\"value\":{\"code\":\"x\",\"name\":[]}}", -EINVAL, UNMARSHAL "value.name is an array, not a string");
+	check_refused(
+		"{\"value\":{\"code\":\"x\",\"name\":[]}}", -EINVAL, UNMARSHAL "value.name is an array, not a string");
 	check_refused("{\"value\":{\"code\":\"x\",\"binary\":\"true\"}}", -EINVAL,
 		UNMARSHAL "value.binary is a string, not true or false");
 	check_refused("{\"value\":{\"code\":\"x\",\"binary\":1}}", -EINVAL,
 		UNMARSHAL "value.binary is a number, not true or false");
-	check_refused("{\"value\":{\"code\":\"x\",\"env\":[]}}", -EINVAL, UNMARSHAL "value.env is an array, not an object");
+	check_refused(
+		"{\"value\":{\"code\":\"x\",\"env\":[]}}", -EINVAL, UNMARSHAL "value.env is an array, not an object");
 	check_refused("{\"value\":{\"code\":\"x\",\"env\":\"A=b\"}}", -EINVAL,
 		UNMARSHAL "value.env is a string, not an object");
 }
@@ -247,7 +261,8 @@ static void test_not_json(void)
 		struct envelope envelope = { 0 };
 		struct err err = { .text = "" };
 
-		if (parse(&envelope, whole, length, &err) != -EINVAL || strncmp(err.text, UNMARSHAL, strlen(UNMARSHAL)) != 0) {
+		if (parse(&envelope, whole, length, &err) != -EINVAL ||
+			strncmp(err.text, UNMARSHAL, strlen(UNMARSHAL)) != 0) {
 			diag("cut at %zu: %s", length, err.text);
 			accepted++;
 		}
@@ -260,7 +275,8 @@ static void test_not_utf8(void)
 {
 	check_refused("\xff\xfe{", -EINVAL, UNMARSHAL "not UTF-8 at byte 0");
 	check_refused("{\"value\":{\"code\":\"caf\xe9\"}}", -EINVAL, UNMARSHAL "not UTF-8 at byte 21");
-	check_refused("{\"value\":{\"code\":\"x\",\"env\":{\"A\":\"\xed\xa0\x80\"}}}", -EINVAL, UNMARSHAL "not UTF-8 at byte 33");
+	check_refused("{\"value\":{\"code\":\"x\",\"env\":{\"A\":\"\xed\xa0\x80\"}}}", -EINVAL,
+		UNMARSHAL "not UTF-8 at byte 33");
 }
 
 static void test_null_characters(void)
@@ -273,10 +289,12 @@ static void test_null_characters(void)
 		UNMARSHAL "a string contains a null character");
 	check_refused("{\"value\":{\"code\":\"x\",\"env\":{\"A\\u0000\":\"\"}}}", -EINVAL,
 		UNMARSHAL "a string contains a null character");
-	check_refused("{\"value\":{\"code\":\"x\\\\\\u0000\"}}", -EINVAL, UNMARSHAL "a string contains a null character");
+	check_refused(
+		"{\"value\":{\"code\":\"x\\\\\\u0000\"}}", -EINVAL, UNMARSHAL "a string contains a null character");
 	check_refused_bytes(after, sizeof(after) - 1, -EINVAL, UNMARSHAL "something follows the JSON at byte 22");
 	envelope = (struct envelope) { 0 };
-	ok(parse(&envelope, raw, sizeof(raw) - 1, &(struct err) { .text = "" }) == -EINVAL, "a raw one in a string is refused");
+	ok(parse(&envelope, raw, sizeof(raw) - 1, &(struct err) { .text = "" }) == -EINVAL,
+		"a raw one in a string is refused");
 
 	envelope = parsed("{\"value\":{\"code\":\"'\\\\u0000' \\\\0 \\u0001\",\"main\":\"\\\\u0000\"}}");
 	ok(tap_is_str(envelope.code, "'\\u0000' \\0 \x01") && tap_is_str(envelope.handler, "\\u0000"),
@@ -315,7 +333,8 @@ static void test_depth(void)
 	memset(at, '[', DEEP);
 	memset(at + DEEP, ']', DEEP);
 	(void) strcpy(at + 2 * DEEP, "}}}");
-	ok(parse(&envelope, text, strlen(text), &err) == -EINVAL && strncmp(err.text, UNMARSHAL, strlen(UNMARSHAL)) == 0,
+	ok(parse(&envelope, text, strlen(text), &err) == -EINVAL &&
+			strncmp(err.text, UNMARSHAL, strlen(UNMARSHAL)) == 0,
 		"%d levels are refused, not a stack overflow (%s)", DEEP, err.text);
 
 	memset(at, '[', 500);

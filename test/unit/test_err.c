@@ -21,7 +21,8 @@ static void test_texts(void)
 	is_str(err.text, "cannot open 'a': No such file or directory", "err_errno appends the text of the errno");
 
 	is_int(err_wrap(&err, -EIO, "cannot start %s", "it"), -EIO, "err_wrap returns its code");
-	is_str(err.text, "cannot start it: cannot open 'a': No such file or directory", "err_wrap puts context in front");
+	is_str(err.text, "cannot start it: cannot open 'a': No such file or directory",
+		"err_wrap puts context in front");
 
 	(void) err_set(&err, -EINVAL, "%s", "100%s %n");
 	is_str(err.text, "100%s %n", "a text is no format");
@@ -73,6 +74,7 @@ static void test_ownership(void)
 		is_int(stolen, -1, "steal_fd empties its source");
 		errno = ENOTTY;
 	}
+	fd_close(kept + 1000); /* fails */
 	is_int(errno, ENOTTY, "closing keeps errno");
 	ok(fcntl(pipe_fds[0], F_GETFD) < 0, "a cleanup_fd is closed at the end of its scope");
 	ok(fcntl(kept, F_GETFD) >= 0, "a stolen one is not");

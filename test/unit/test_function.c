@@ -240,10 +240,12 @@ static void test_source(void)
 	ok(function_is_idle(test.function), "a fresh function is idle");
 	ok(is_initialized(init("<out imported~;reply initialized>")), "init");
 	ok(came_out("imported\n") && came_error(""), "... passes on what the import printed, without a marker");
-	ok(work_dir_is("pyaction-....../ 700\npyaction-....../__main__.py 644 'code'\n"), "... and has a directory with the code");
+	ok(work_dir_is("pyaction-....../ 700\npyaction-....../__main__.py 644 'code'\n"),
+		"... and has a directory with the code");
 	ok(is_outcome(run("{\"value\":{}}"), OUTCOME_SUCCESS, "{\"value\":{}}"), "run");
 	ok(came_out(MARKER) && came_error(MARKER), "... has its markers");
-	ok(is_outcome(run("{\n\"value\":\r\n1}\n"), OUTCOME_SUCCESS, "{\r\"value\":\r\r1}\r"), "a body of several lines is one");
+	ok(is_outcome(run("{\n\"value\":\r\n1}\n"), OUTCOME_SUCCESS, "{\r\"value\":\r\r1}\r"),
+		"a body of several lines is one");
 	ok(came_out(MARKER) && came_error(MARKER), "... one marker each");
 	ok(function_is_idle(test.function), "it is idle again");
 	tear_down();
@@ -256,9 +258,11 @@ static void test_second_init(void)
 	set_up("script");
 	asked = ask(INVOCATION_INIT, "{\"value\":{\"code\":\"c\",\"main\":\"\\\"q\\\\\",\"env\":{ \"A\" : 1e400 }}}");
 	ok(is_initialized(asked), "a handler with quotes, a number that no double holds");
-	ok(is_outcome(ask(INVOCATION_INIT, ZIP_GOOD), OUTCOME_ALREADY_INITIALIZED, "Cannot initialize the action more than once."),
+	ok(is_outcome(ask(INVOCATION_INIT, ZIP_GOOD), OUTCOME_ALREADY_INITIALIZED,
+		   "Cannot initialize the action more than once."),
 		"a second init");
-	ok(came_out("") && came_error("Cannot initialize the action more than once.\n"), "... is in the log, without a marker");
+	ok(came_out("") && came_error("Cannot initialize the action more than once.\n"),
+		"... is in the log, without a marker");
 	ok(is_outcome(run("{}"), OUTCOME_SUCCESS, "{}"), "... and harms nothing");
 	tear_down();
 }
@@ -281,7 +285,8 @@ static void test_archives(void)
 static void test_refused_inits(void)
 {
 	set_up("script");
-	ok(is_outcome(ask(INVOCATION_INIT, "{}"), OUTCOME_NO_CODE_GIVEN, "Missing main/no code to execute."), "no code");
+	ok(is_outcome(ask(INVOCATION_INIT, "{}"), OUTCOME_NO_CODE_GIVEN, "Missing main/no code to execute."),
+		"no code");
 	ok(is_outcome(ask(INVOCATION_INIT, "[]"), OUTCOME_BAD_REQUEST,
 		   "Error unmarshaling request: the body is an array, not an object"),
 		"no object");
@@ -294,18 +299,22 @@ static void test_refused_inits(void)
 static void test_failed_init(void)
 {
 	set_up("script");
-	ok(is_outcome(init("<err reason~;reply init_failed>"), OUTCOME_INIT_FAILED, "{\"ok\":true}"), "code that does not load");
+	ok(is_outcome(init("<err reason~;reply init_failed>"), OUTCOME_INIT_FAILED, "{\"ok\":true}"),
+		"code that does not load");
 	ok(came_out(MARKER) && came_error("reason\n" MARKER), "... has markers");
 	ok(work_dir_is(""), "... and no directory any more");
 	ok(is_outcome(run("{}"), OUTCOME_NOT_INITIALIZED, "no action defined yet"), "... nothing to run");
-	ok(is_outcome(init("<exit 3>"), OUTCOME_INIT_EXITED, "Cannot start action. Check logs for details. (exit status 3)"),
+	ok(is_outcome(init("<exit 3>"), OUTCOME_INIT_EXITED,
+		   "Cannot start action. Check logs for details. (exit status 3)"),
 		"code that ends the process");
-	ok(came_out(MARKER) && came_error("Command exited abruptly during initialization.\n" MARKER), "... has markers");
+	ok(came_out(MARKER) && came_error("Command exited abruptly during initialization.\n" MARKER),
+		"... has markers");
 	ok(is_outcome(init("<kill 11>"), OUTCOME_INIT_EXITED,
 		   "Cannot start action. Check logs for details. (killed by signal 11: Segmentation fault)"),
 		"code that crashes it");
 	(void) (came_out(MARKER) && came_error("Command exited abruptly during initialization.\n" MARKER));
-	ok(is_outcome(init("<reply bad_request>"), OUTCOME_BAD_REQUEST, "{\"ok\":true}"), "what the runner does not understand");
+	ok(is_outcome(init("<reply bad_request>"), OUTCOME_BAD_REQUEST, "{\"ok\":true}"),
+		"what the runner does not understand");
 	ok(came_out("") && came_error(""), "... has no marker");
 	ok(is_initialized(init("main")) && is_outcome(run("{}"), OUTCOME_SUCCESS, "{}"), "good code after that");
 	tear_down();
@@ -318,8 +327,8 @@ static void test_nowhere_to_unpack(void)
 	set_up("script");
 	(void) rmdir(test.work_dir);
 	asked = init("main");
-	ok(asked->kind == OUTCOME_INTERNAL_ERROR && strstr(asked->text, "--work-dir") != NULL, "no directory for the code: %s",
-		asked->text);
+	ok(asked->kind == OUTCOME_INTERNAL_ERROR && strstr(asked->text, "--work-dir") != NULL,
+		"no directory for the code: %s", asked->text);
 	(void) mkdir(test.work_dir, 0700);
 	ok(is_initialized(init("main")), "... it is there again");
 	tear_down();
@@ -327,7 +336,9 @@ static void test_nowhere_to_unpack(void)
 
 static void test_missing_programs(void)
 {
-	struct function_config config = { .runner_path = "/nonexistent/runner", .unpacker_path = self, .work_dir = "/tmp" };
+	struct function_config config = {
+		.runner_path = "/nonexistent/runner", .unpacker_path = self, .work_dir = "/tmp"
+	};
 	struct function *function = NULL;
 	struct asked *asked;
 	struct err err;
@@ -341,8 +352,9 @@ static void test_missing_programs(void)
 
 	set_up("script");
 	function_free(test.function);
-	config = (struct function_config) { .runner_path = self, .unpacker_path = "/nonexistent/unpacker",
-		.work_dir = test.work_dir };
+	config = (struct function_config) {
+		.runner_path = self, .unpacker_path = "/nonexistent/unpacker", .work_dir = test.work_dir
+	};
 	if (function_new(&test.function, test.loop, test.logs, &config, &err) < 0)
 		bail_out("%s", err.text);
 	asked = ask(INVOCATION_INIT, ZIP_GOOD);
@@ -357,10 +369,13 @@ static void test_missing_programs(void)
 static void test_start_variables(void)
 {
 	set_up("script");
-	ok(is_outcome(ask(INVOCATION_INIT, "{\"value\":{\"code\":\"c\",\"main\":\"<reply init_failed>\",\"env\":{\"LD_T\":\"leaked\"}}}"),
+	ok(is_outcome(
+		   ask(INVOCATION_INIT,
+			   "{\"value\":{\"code\":\"c\",\"main\":\"<reply init_failed>\",\"env\":{\"LD_T\":\"leaked\"}}}"),
 		   OUTCOME_INIT_FAILED, "{\"ok\":true}"),
 		"an init with such a variable, which fails");
-	ok(is_initialized(ask(INVOCATION_INIT, "{\"value\":{\"code\":\"c\",\"env\":{\"PYTHON_T\":\"set\",\"OTHER\":\"x\"}}}")),
+	ok(is_initialized(
+		   ask(INVOCATION_INIT, "{\"value\":{\"code\":\"c\",\"env\":{\"PYTHON_T\":\"set\",\"OTHER\":\"x\"}}}")),
 		"another with another");
 	ok(is_outcome(run("<env PYTHON_T>"), OUTCOME_SUCCESS, "set"), "its variable is there");
 	ok(is_outcome(run("<env LD_T>"), OUTCOME_SUCCESS, "unset"), "that of the failed one is not");
@@ -379,10 +394,13 @@ static void test_outcomes_of_runs(void)
 	ok(is_outcome(run("<reply success>"), OUTCOME_SUCCESS, "<reply success>"), "success");
 	ok(is_outcome(run("<reply application_error>"), OUTCOME_APPLICATION_ERROR, "<reply application_error>"),
 		"an error of the application");
-	ok(is_outcome(run("<out o;err e~;reply function_error>"), OUTCOME_FUNCTION_ERROR, "<out o;err e~;reply function_error>"),
+	ok(is_outcome(run("<out o;err e~;reply function_error>"), OUTCOME_FUNCTION_ERROR,
+		   "<out o;err e~;reply function_error>"),
 		"an error of the function");
-	ok(came_out(MARKER MARKER "o\n" MARKER) && came_error(MARKER MARKER "e\n" MARKER), "a marker each, after the output");
-	ok(is_outcome(run("<reply bad_request>"), OUTCOME_BAD_REQUEST, "<reply bad_request>"), "a body that is not understood");
+	ok(came_out(MARKER MARKER "o\n" MARKER) && came_error(MARKER MARKER "e\n" MARKER),
+		"a marker each, after the output");
+	ok(is_outcome(run("<reply bad_request>"), OUTCOME_BAD_REQUEST, "<reply bad_request>"),
+		"a body that is not understood");
 	ok(came_out("") && came_error(""), "... has no marker");
 	tear_down();
 }
@@ -403,9 +421,12 @@ static void test_unknown_statuses(void)
 		"the status of a run to an init");
 	ok(is_outcome(run("{}"), OUTCOME_NOT_INITIALIZED, "no action defined yet"), "... is none");
 	ok(is_initialized(init("main")), "init");
-	check_unknown_status("<reply nonsense>", "The runner answered with an unknown status: {\"status\":\"nonsense\"}");
-	check_unknown_status("<reply initialized>", "The runner answered with an unknown status: {\"status\":\"initialized\"}");
-	check_unknown_status("<reply init_failed>", "The runner answered with an unknown status: {\"status\":\"init_failed\"}");
+	check_unknown_status(
+		"<reply nonsense>", "The runner answered with an unknown status: {\"status\":\"nonsense\"}");
+	check_unknown_status(
+		"<reply initialized>", "The runner answered with an unknown status: {\"status\":\"initialized\"}");
+	check_unknown_status(
+		"<reply init_failed>", "The runner answered with an unknown status: {\"status\":\"init_failed\"}");
 	check_unknown_status("<status no JSON>", "The runner answered with an unknown status: no JSON");
 	check_unknown_status("<status {}>", "The runner answered with an unknown status: {}");
 	check_unknown_status("<status {\"status\":1}>", "The runner answered with an unknown status: {\"status\":1}");
@@ -432,7 +453,8 @@ static void test_reply_then_end(void)
 {
 	set_up("script");
 	ok(is_initialized(init("main")), "init");
-	ok(is_outcome(run("<reply success;exit 1>"), OUTCOME_SUCCESS, "<reply success;exit 1>"), "an answer counts, whatever follows");
+	ok(is_outcome(run("<reply success;exit 1>"), OUTCOME_SUCCESS, "<reply success;exit 1>"),
+		"an answer counts, whatever follows");
 	ok(is_outcome(run("{}"), OUTCOME_SUCCESS, "{}"), "the next run has its own");
 	ok(came_out(MARKER MARKER) && came_error(MARKER MARKER), "one marker each for both");
 	tear_down();
@@ -453,7 +475,8 @@ static void test_failing_again(void)
 	(void) (came_out(MARKER) && came_error(MARKER));
 	ok(is_outcome(run("{}"), OUTCOME_INIT_EXITED, "Cannot start action. Check logs for details. (exit status 4)"),
 		"the code does not load any more: it exits");
-	ok(came_out(MARKER) && came_error("Command exited abruptly during initialization.\n" MARKER), "... with markers");
+	ok(came_out(MARKER) && came_error("Command exited abruptly during initialization.\n" MARKER),
+		"... with markers");
 	(void) setenv("DOUBLE_INIT", "reply init_failed", 1);
 	ok(is_outcome(run("{}"), OUTCOME_INIT_FAILED, "{\"ok\":true}"), "... it fails");
 	ok(came_out(MARKER) && came_error(MARKER), "... with markers");
@@ -513,7 +536,8 @@ static void test_runner_that_cannot_start(void)
 	set_up("exit");
 	run_ms(test.loop, 100);
 	ok(has_no_children(), "a runner that ends by itself is not started over and over again");
-	ok(is_outcome(init("main"), OUTCOME_INIT_EXITED, "Cannot start action. Check logs for details. (exit status 5)"),
+	ok(is_outcome(
+		   init("main"), OUTCOME_INIT_EXITED, "Cannot start action. Check logs for details. (exit status 5)"),
 		"... an init says so");
 	(void) (came_out(MARKER) && came_error("Command exited abruptly during initialization.\n" MARKER));
 	(void) setenv("RUNNER_DOUBLE", "script", 1);
@@ -563,7 +587,8 @@ static void test_full_queue(void)
 	for (size_t i = 1; i < LIMIT_QUEUE; i++)
 		asked = submit(INVOCATION_RUN, "{}");
 	is_int(test.told, 0, "as many as fit wait");
-	ok(is_outcome(submit(INVOCATION_RUN, "{}"), OUTCOME_QUEUE_FULL, "Too many requests are waiting."), "one more is refused");
+	ok(is_outcome(submit(INVOCATION_RUN, "{}"), OUTCOME_QUEUE_FULL, "Too many requests are waiting."),
+		"one more is refused");
 	is_int(test.told, 1, "... at once");
 	(void) run_until(test.loop, &asked->done);
 	for (const struct asked *one = test.all->next; one->next != NULL; one = one->next)
@@ -592,7 +617,8 @@ static void test_submitting_in_an_outcome(void)
 	set_up("script");
 	chain_left = 200000;
 	function_submit(test.function, INVOCATION_RUN, copy_body("{}"), 2, on_outcome_submit, &kind);
-	ok(chain_left == 0 && kind == OUTCOME_NOT_INITIALIZED, "200000 invocations, each from the outcome of the one before");
+	ok(chain_left == 0 && kind == OUTCOME_NOT_INITIALIZED,
+		"200000 invocations, each from the outcome of the one before");
 	tear_down();
 }
 
@@ -614,7 +640,8 @@ static void test_stop(void)
 	(void) kill(only_child(), SIGCONT);
 	ok(run_until(test.loop, &head->done) && is_outcome(head, OUTCOME_SUCCESS, "<kill 19;reply success>"),
 		"... and has its outcome");
-	ok(run_until(test.loop, &waiting->done) && is_outcome(waiting, OUTCOME_STOPPING, STOPPING), "one that waits is refused");
+	ok(run_until(test.loop, &waiting->done) && is_outcome(waiting, OUTCOME_STOPPING, STOPPING),
+		"one that waits is refused");
 	ok(is_outcome(submit(INVOCATION_RUN, "{}"), OUTCOME_STOPPING, STOPPING), "a new one, too, at once");
 	ok(is_outcome(submit_init("main"), OUTCOME_STOPPING, STOPPING), "an init, too");
 	ok(came_out(MARKER) && came_error(MARKER), "only what ran has markers");
@@ -628,7 +655,8 @@ static void test_stop_with_dying_runner(void)
 
 	set_up("script");
 	ok(is_initialized(init("main")), "init");
-	ok(is_outcome(run("<reply success;close;pause>"), OUTCOME_SUCCESS, "<reply success;close;pause>"), "a runner that is ending");
+	ok(is_outcome(run("<reply success;close;pause>"), OUTCOME_SUCCESS, "<reply success;close;pause>"),
+		"a runner that is ending");
 	run_ms(test.loop, 20);
 	asked = submit(INVOCATION_RUN, "{}");
 	ok(!asked->done, "a run that waits for that");
@@ -660,7 +688,8 @@ static void test_abort(void)
 	set_up("script");
 	function_stop(test.function);
 	function_abort(test.function);
-	ok(is_outcome(submit_init("main"), OUTCOME_STOPPING, STOPPING), "aborted while idle, it takes nothing any more");
+	ok(is_outcome(submit_init("main"), OUTCOME_STOPPING, STOPPING),
+		"aborted while idle, it takes nothing any more");
 	tear_down();
 
 	set_up("script");

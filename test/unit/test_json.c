@@ -4,17 +4,23 @@
 
 #define REPLACED "\xef\xbf\xbd" /* U+FFFD */
 
-static char *write_string(const char *text, size_t length, size_t *ret_length)
+/* behind: bytes that follow the text. None, at the end of an allocation: a sanitizer sees each byte read too many. */
+static char *write_followed(const char *text, size_t length, size_t behind, size_t *ret_length)
 {
-	char *written = NULL, *copy = malloc(length > 0 ? length : 1);
+	char *written = NULL, *copy = malloc(length + behind > 0 ? length + behind : 1);
 	FILE *out = open_memstream(&written, ret_length);
 
-	/* At the end of an allocation, where a sanitizer sees each byte read too many. */
 	memcpy(copy, text, length);
+	memset(copy + length, 0x80, behind); /* would continue a sequence */
 	json_write_string(out, copy, length);
 	(void) fclose(out);
 	free(copy);
 	return written;
+}
+
+static char *write_string(const char *text, size_t length, size_t *ret_length)
+{
+	return write_followed(text, length, 0, ret_length);
 }
 
 /* wanted: without the quotes around it. */
@@ -23,10 +29,15 @@ static void check_written(const char *text, size_t length, const char *wanted)
 	char quoted[200];
 	size_t written_length;
 	char *written = write_string(text, length, &written_length);
+	size_t followed_length;
+	char *followed = write_followed(text, length, 3, &followed_length);
 
 	(void) snprintf(quoted, sizeof(quoted), "\"%s\"", wanted);
-	is_mem(written, written_length, quoted, strlen(quoted), "\"%s\" is written", tap_show(text, length));
+	ok(tap_is_mem(written, written_length, quoted, strlen(quoted)) &&
+			tap_is_mem(followed, followed_length, quoted, strlen(quoted)),
+		"\"%s\" is written", tap_show(text, length));
 	free(written);
+	free(followed);
 }
 
 #define CHECK_WRITTEN(literal, wanted) check_written(literal, sizeof(literal) - 1, wanted)
@@ -40,7 +51,8 @@ static void test_write_string(void)
 	CHECK_WRITTEN("\0\x01\t\r\x1f\x7f", "\\u0000\\u0001\\u0009\\u000d\\u001f\\u007f");
 	/* The first and the last character of each length. */
 	CHECK_WRITTEN("\xc2\x80 \xdf\xbf", "\xc2\x80 \xdf\xbf");
-	CHECK_WRITTEN("\xe0\xa0\x80 \xed\x9f\xbf \xee\x80\x80 \xef\xbf\xbf", "\xe0\xa0\x80 \xed\x9f\xbf \xee\x80\x80 \xef\xbf\xbf");
+	CHECK_WRITTEN("\xe0\xa0\x80 \xed\x9f\xbf \xee\x80\x80 \xef\xbf\xbf",
+		"\xe0\xa0\x80 \xed\x9f\xbf \xee\x80\x80 \xef\xbf\xbf");
 	CHECK_WRITTEN("\xf0\x90\x80\x80 \xf4\x8f\xbf\xbf", "\xf0\x90\x80\x80 \xf4\x8f\xbf\xbf");
 }
 
@@ -112,8 +124,8 @@ static void check_utf8(const char *text, size_t length, long wanted)
 	memcpy(copy, text, length);
 	good = json_is_utf8(copy, length, &offset);
 	free(copy);
-	ok(good == (wanted < 0) && (good || tap_is_int((long long) offset, wanted)), "'%s' is %sUTF-8", tap_show(text, length),
-		wanted < 0 ? "" : "not ");
+	ok(good == (wanted < 0) && (good || tap_is_int((long long) offset, wanted)), "'%s' is %sUTF-8",
+		tap_show(text, length), wanted < 0 ? "" : "not ");
 }
 
 #define CHECK_UTF8(literal, wanted) check_utf8(literal, sizeof(literal) - 1, wanted)
@@ -133,7 +145,9 @@ static void test_is_utf8(void)
 	CHECK_UTF8("a\xed\xa0\x80", 1);
 	CHECK_UTF8("\xf4\x90\x80\x80", 0);
 	CHECK_UTF8("0123456789abcdef0123456789abcde\xff", 31);
-	CHECK_UTF8("0123456789abcdef\xc3\xa9" "0123456789abc\x80xyz", 31);
+	CHECK_UTF8("0123456789abcdef\xc3\xa9"
+		   "0123456789abc\x80xyz",
+		31);
 }
 
 static void test_error_document(void)
@@ -141,8 +155,8 @@ static void test_error_document(void)
 	size_t length = 0;
 	char *document = json_error_document("no \"x\"\xff", &length);
 
-	is_mem(document, length, "{\"error\":\"no \\\"x\\\"" REPLACED "\"}\n", strlen("{\"error\":\"no \\\"x\\\"" REPLACED "\"}\n"),
-		"an error document");
+	is_mem(document, length, "{\"error\":\"no \\\"x\\\"" REPLACED "\"}\n",
+		strlen("{\"error\":\"no \\\"x\\\"" REPLACED "\"}\n"), "an error document");
 	is_int(document[length], '\0', "it is NUL-terminated");
 	free(document);
 	document = json_error_document("", &length);
@@ -161,11 +175,11 @@ static void check_code(const char *text, const char *name, int code, const char 
 	memcpy(copy, text, length);
 	r = json_find_member(copy, length, name, &span);
 	if (wanted == NULL)
-		ok(tap_is_int(r, code) && tap_is_mem(span.start, span.length, "untouched", 9), "%s in %s: %s", name, text,
-			strerror(-code));
+		ok(tap_is_int(r, code) && tap_is_mem(span.start, span.length, "untouched", 9), "%s in %s: %s", name,
+			text, strerror(-code));
 	else
-		ok(tap_is_int(r, 0) && tap_is_mem(span.start, span.length, wanted, strlen(wanted)), "%s in %s is %s", name,
-			text, wanted);
+		ok(tap_is_int(r, 0) && tap_is_mem(span.start, span.length, wanted, strlen(wanted)), "%s in %s is %s",
+			name, text, wanted);
 	free(copy);
 }
 

@@ -170,7 +170,8 @@ static void test_markers(void)
 	ok(end(true) && came(&test.out, "to stdout\n" MARKER MARKER), "one without output has its marker");
 	is_int(test.done_count, 2, "on_done is called once for each");
 	out("more\n");
-	ok(end(false) && came(&test.out, "to stdout\n" MARKER MARKER "more\n") && came(&test.error, "to stderr\n" MARKER MARKER),
+	ok(end(false) && came(&test.out, "to stdout\n" MARKER MARKER "more\n") &&
+			came(&test.error, "to stderr\n" MARKER MARKER),
 		"one without markers has its output all the same");
 	tear_down();
 }
@@ -196,7 +197,8 @@ static void test_output_by_itself(void)
 	out("idle\n");
 	error("idle too");
 	run_ms(test.loop, 20);
-	ok(came(&test.out, "idle\n") && came(&test.error, "idle too"), "output is passed on as it comes, without any end");
+	ok(came(&test.out, "idle\n") && came(&test.error, "idle too"),
+		"output is passed on as it comes, without any end");
 	ok(end(true) && came(&test.error, "idle too\n" MARKER), "... and its last line ended with the next activation");
 	is_int(fcntl(1, F_GETFL) & O_NONBLOCK, 0, "the flags of fd 1 are as they were");
 	is_int(fcntl(2, F_GETFL) & O_NONBLOCK, 0, "the flags of fd 2 are as they were");
@@ -211,7 +213,8 @@ static void test_notes(void)
 	logs_write_stderr(test.logs, "a note");
 	run_ms(test.loop, 5);
 	ok(came(&test.error, ""), "a note waits for the end of the activation");
-	ok(end(true) && came(&test.error, "a note\n" MARKER) && came(&test.out, MARKER), "... and stands before its marker");
+	ok(end(true) && came(&test.error, "a note\n" MARKER) && came(&test.out, MARKER),
+		"... and stands before its marker");
 	error("text");
 	logs_write_stderr(test.logs, "one");
 	logs_write_stderr(test.logs, "two");
@@ -234,7 +237,8 @@ static void test_notes(void)
 		(void) snprintf(wanted, sizeof(wanted), "%.*s", (int) kept - 10, longest);
 		if (test.error.length < kept || strncmp(test.error.text, wanted, strlen(wanted)) != 0 ||
 			test.error.length > 512 + strlen(MARKER) ||
-			memcmp(test.error.text + test.error.length - strlen(MARKER) - 1, "\n" MARKER, strlen(MARKER) + 1) != 0)
+			memcmp(test.error.text + test.error.length - strlen(MARKER) - 1, "\n" MARKER,
+				strlen(MARKER) + 1) != 0)
 			ok(false, "a note of %zu bytes is cut, and is a line", length);
 	}
 	tear_down();

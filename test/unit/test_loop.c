@@ -149,7 +149,8 @@ static void on_source_disarm_other(void *context, uint32_t events)
 static void test_removal_in_a_batch(void)
 {
 	struct loop *loop = make_loop();
-	struct source *a = source_new(loop, on_source_drop_other, NULL), *b = source_new(loop, on_source_drop_other, NULL);
+	struct source *a = source_new(loop, on_source_drop_other, NULL),
+		      *b = source_new(loop, on_source_drop_other, NULL);
 
 	a->other = b;
 	b->other = a;
@@ -164,7 +165,8 @@ static void test_removal_in_a_batch(void)
 static void test_change_in_a_batch(void)
 {
 	struct loop *loop = make_loop();
-	struct source *a = source_new(loop, on_source_disarm_other, NULL), *b = source_new(loop, on_source_disarm_other, NULL);
+	struct source *a = source_new(loop, on_source_disarm_other, NULL),
+		      *b = source_new(loop, on_source_disarm_other, NULL);
 
 	a->other = b;
 	b->other = a;
@@ -172,6 +174,51 @@ static void test_change_in_a_batch(void)
 	put_byte(b);
 	run_ms(loop, 5);
 	is_int(a->calls + b->calls, 1, "of two ready ones, the first called changed what the other waits for");
+	source_free(a);
+	source_free(b);
+	loop_free(loop);
+}
+
+static int reused_calls;
+
+static void on_reused(void *context, uint32_t events)
+{
+	(void) context;
+	(void) events;
+	reused_calls++;
+}
+
+/* The other's watch becomes that of a descriptor on which nothing happens. */
+static void on_source_reuse_other(void *context, uint32_t events)
+{
+	struct source *source = context, *other = source->other;
+	struct err err;
+	int fds[2];
+
+	(void) events;
+	loop_unwatch(source->loop, &source->watch);
+	loop_unwatch(source->loop, &other->watch);
+	fd_close(other->watch.fd);
+	fd_close(other->write_end);
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		bail_out("no pipe");
+	other->write_end = fds[1];
+	other->watch = (struct watch) { .fd = fds[0], .on_ready = on_reused };
+	(void) loop_watch(source->loop, &other->watch, EPOLLIN, &err);
+}
+
+static void test_reuse_in_a_batch(void)
+{
+	struct loop *loop = make_loop();
+	struct source *a = source_new(loop, on_source_reuse_other, NULL),
+		      *b = source_new(loop, on_source_reuse_other, NULL);
+
+	a->other = b;
+	b->other = a;
+	put_byte(a);
+	put_byte(b);
+	run_ms(loop, 5);
+	is_int(reused_calls, 0, "of two ready ones, the first called gave the other's watch to a silent descriptor");
 	source_free(a);
 	source_free(b);
 	loop_free(loop);
@@ -578,7 +625,8 @@ static void test_signals(void)
 		done = false;
 		signal_count = 0;
 		(void) kill(getpid(), told[i]);
-		ok(run_until(loop, &done) && signal_count == 1 && signals_seen[0] == told[i], "%s is told", strsignal(told[i]));
+		ok(run_until(loop, &done) && signal_count == 1 && signals_seen[0] == told[i], "%s is told",
+			strsignal(told[i]));
 	}
 	signal_count = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(blocked); i++)
@@ -656,6 +704,7 @@ int main(void)
 	test_watch_errors();
 	test_removal_in_a_batch();
 	test_change_in_a_batch();
+	test_reuse_in_a_batch();
 	test_addition_in_a_callback();
 	test_many();
 	test_timer_order();

@@ -49,7 +49,8 @@ static _Noreturn void parse_and_tell(words environment, words line)
 	else if (r == OPTIONS_DONE)
 		(void) printf("done");
 	else
-		(void) printf("%d %s%s", r, err.text, strcmp(options.host, "untouched") == 0 ? "" : ", but the options are filled");
+		(void) printf("%d %s%s", r, err.text,
+			strcmp(options.host, "untouched") == 0 ? "" : ", but the options are filled");
 	(void) fflush(stdout);
 	_exit(0);
 }
@@ -93,9 +94,11 @@ static void check(words environment, words line, const char *wanted, const char 
 static void test_defaults(void)
 {
 	check(NOTHING, NOTHING, DEFAULTS, "nothing given");
-	check(WORDS("PYACTION_HOST=", "PYACTION_PORT=", "PYACTION_RUNNER=", "PYACTION_WORK_DIR=", "PYACTION_MAX_BODY=", "TMPDIR="),
+	check(WORDS("PYACTION_HOST=", "PYACTION_PORT=", "PYACTION_RUNNER=", "PYACTION_WORK_DIR=", "PYACTION_MAX_BODY=",
+		      "TMPDIR="),
 		NOTHING, DEFAULTS, "empty variables are none");
-	check(WORDS("TMPDIR=/t"), NOTHING, "host 0.0.0.0, port 8080, runner NULL, work_dir /t, max_body 83886080", "TMPDIR");
+	check(WORDS("TMPDIR=/t"), NOTHING, "host 0.0.0.0, port 8080, runner NULL, work_dir /t, max_body 83886080",
+		"TMPDIR");
 	check(WORDS("PORT=1", "HOST=h"), NOTHING, DEFAULTS, "variables of other names");
 	check(NOTHING, WORDS("--"), DEFAULTS, "the end of the options");
 }
@@ -106,22 +109,25 @@ static void test_every_option(void)
 		"host h, port 1, runner /r, work_dir /w, max_body 2", "every option, with =");
 	check(NOTHING, WORDS("--host", "h", "--port", "65535", "--work-dir", "/w", "--runner", "/r"),
 		"host h, port 65535, runner /r, work_dir /w, max_body 83886080", "every option, as two words");
-	check(WORDS("PYACTION_HOST=h", "PYACTION_PORT=1", "PYACTION_MAX_BODY=2", "PYACTION_WORK_DIR=/w", "PYACTION_RUNNER=/r"),
+	check(WORDS("PYACTION_HOST=h", "PYACTION_PORT=1", "PYACTION_MAX_BODY=2", "PYACTION_WORK_DIR=/w",
+		      "PYACTION_RUNNER=/r"),
 		NOTHING, "host h, port 1, runner /r, work_dir /w, max_body 2", "every variable");
 }
 
 static void test_precedence(void)
 {
-	check(WORDS("PYACTION_HOST=eh", "PYACTION_PORT=2", "PYACTION_MAX_BODY=2", "PYACTION_WORK_DIR=/e", "PYACTION_RUNNER=/e",
-		      "TMPDIR=/t"),
+	check(WORDS("PYACTION_HOST=eh", "PYACTION_PORT=2", "PYACTION_MAX_BODY=2", "PYACTION_WORK_DIR=/e",
+		      "PYACTION_RUNNER=/e", "TMPDIR=/t"),
 		WORDS("--host=h", "--port=1", "--max-body=1", "--work-dir=/w", "--runner=/r"),
 		"host h, port 1, runner /r, work_dir /w, max_body 1", "the command line wins over the environment");
 	check(WORDS("PYACTION_WORK_DIR=/e", "TMPDIR=/t"), NOTHING,
-		"host 0.0.0.0, port 8080, runner NULL, work_dir /e, max_body 83886080", "PYACTION_WORK_DIR wins over TMPDIR");
-	check(WORDS("PYACTION_PORT=nonsense"), WORDS("--port=1"), "host 0.0.0.0, port 1, runner NULL, work_dir /tmp, max_body 83886080",
+		"host 0.0.0.0, port 8080, runner NULL, work_dir /e, max_body 83886080",
+		"PYACTION_WORK_DIR wins over TMPDIR");
+	check(WORDS("PYACTION_PORT=nonsense"), WORDS("--port=1"),
+		"host 0.0.0.0, port 1, runner NULL, work_dir /tmp, max_body 83886080",
 		"a bad variable that the command line overrides is not looked at");
-	check(NOTHING, WORDS("--port=1", "--port=2"), "host 0.0.0.0, port 2, runner NULL, work_dir /tmp, max_body 83886080",
-		"of two the last");
+	check(NOTHING, WORDS("--port=1", "--port=2"),
+		"host 0.0.0.0, port 2, runner NULL, work_dir /tmp, max_body 83886080", "of two the last");
 }
 
 static void check_port(const char *value, bool good)
@@ -131,9 +137,11 @@ static void check_port(const char *value, bool good)
 	(void) snprintf(option, sizeof(option), "--port=%s", value);
 	(void) snprintf(variable, sizeof(variable), "PYACTION_PORT=%s", value);
 	if (good)
-		(void) snprintf(wanted, sizeof(wanted), "host 0.0.0.0, port %s, runner NULL, work_dir /tmp, max_body 83886080", value);
+		(void) snprintf(wanted, sizeof(wanted),
+			"host 0.0.0.0, port %s, runner NULL, work_dir /tmp, max_body 83886080", value);
 	else
-		(void) snprintf(wanted, sizeof(wanted), "-22 --port (PYACTION_PORT) is '%s', but must be a number from 1 to 65535", value);
+		(void) snprintf(wanted, sizeof(wanted),
+			"-22 --port (PYACTION_PORT) is '%s', but must be a number from 1 to 65535", value);
 	check(NOTHING, WORDS(option), wanted, option);
 	if (value[0] != '\0')
 		check(WORDS(variable), NOTHING, wanted, variable);
@@ -141,7 +149,8 @@ static void check_port(const char *value, bool good)
 
 static void test_ports(void)
 {
-	static const char *const bad[] = { "", "0", "65536", "-1", "+1", " 1", "1 ", "1.0", "http", "0x50", "8080x", "18446744073709551617" };
+	static const char *const bad[] = { "", "0", "65536", "-1", "+1", " 1", "1 ", "1.0", "http", "0x50", "8080x",
+		"18446744073709551617" };
 
 	check_port("1", true);
 	check_port("65535", true);
@@ -155,17 +164,19 @@ static void check_size(const char *value, size_t wanted_size)
 
 	(void) snprintf(option, sizeof(option), "--max-body=%s", value);
 	if (wanted_size != SIZE_MAX)
-		(void) snprintf(wanted, sizeof(wanted), "host 0.0.0.0, port 8080, runner NULL, work_dir /tmp, max_body %zu", wanted_size);
+		(void) snprintf(wanted, sizeof(wanted),
+			"host 0.0.0.0, port 8080, runner NULL, work_dir /tmp, max_body %zu", wanted_size);
 	else
 		(void) snprintf(wanted, sizeof(wanted),
-			"-22 --max-body (PYACTION_MAX_BODY) is '%s', but must be a number of bytes up to 1G, like 1048576 or 80M", value);
+			"-22 --max-body (PYACTION_MAX_BODY) is '%s', but must be a number of bytes up to 1G, like 1048576 or 80M",
+			value);
 	check(NOTHING, WORDS(option), wanted, option);
 }
 
 static void test_sizes(void)
 {
-	static const char *const bad[] = { "", "M", "-1", "+1", " 1", "1 ", "1MB", "1KK", "1m", "1.5M", "2G", "1025M", "1048577K", "1073741825",
-		"18446744073709551616", "17179869184G", "0x10" };
+	static const char *const bad[] = { "", "M", "-1", "+1", " 1", "1 ", "1MB", "1KK", "1m", "1.5M", "2G", "1025M",
+		"1048577K", "1073741825", "18446744073709551616", "17179869184G", "0x10" };
 
 	check_size("1", 1);
 	check_size("1048576", 1048576);
@@ -190,14 +201,16 @@ static void test_wrong_lines(void)
 	check(NOTHING, WORDS("--help=x"), "-22 unknown option --help=x", "a value for one that takes none");
 	check(NOTHING, WORDS("word"), "-22 unexpected argument 'word'", "an argument");
 	check(NOTHING, WORDS("--port=1", "word", "other"), "-22 unexpected argument 'word'", "... after an option");
-	check(NOTHING, WORDS("--", "--port=1"), "-22 unexpected argument '--port=1'", "... after the end of the options");
+	check(NOTHING, WORDS("--", "--port=1"), "-22 unexpected argument '--port=1'",
+		"... after the end of the options");
 	check(NOTHING, WORDS(""), "-22 unexpected argument ''", "an empty one");
 }
 
 static void test_help_and_version(void)
 {
-	static const char *const names[] = { "--host", "--port", "--max-body", "--work-dir", "--runner", "--help", "--version",
-		"PYACTION_HOST", "PYACTION_PORT", "PYACTION_MAX_BODY", "PYACTION_WORK_DIR", "PYACTION_RUNNER" };
+	static const char *const names[] = { "--host", "--port", "--max-body", "--work-dir", "--runner", "--help",
+		"--version", "PYACTION_HOST", "PYACTION_PORT", "PYACTION_MAX_BODY", "PYACTION_WORK_DIR",
+		"PYACTION_RUNNER" };
 	const char *help;
 	bool all = true;
 
@@ -212,7 +225,8 @@ static void test_help_and_version(void)
 		all = all && strstr(help, names[i]) != NULL;
 	}
 	ok(all, "... names every option and variable");
-	ok(strncmp(outcome_of(NOTHING, WORDS("--port=1", "--help", "--nonsense")), "Usage:", 6) == 0, "... before what is wrong");
+	ok(strncmp(outcome_of(NOTHING, WORDS("--port=1", "--help", "--nonsense")), "Usage:", 6) == 0,
+		"... before what is wrong");
 }
 
 int main(void)

@@ -57,7 +57,8 @@ static void test_whole(void)
 /* Every way to cut a reply in three. */
 static void test_split_points(void)
 {
-	static const char *const samples[] = { "\n\n", "s\n\n", "\np\n", "{\"status\":\"success\"}\n{\"a\": [1, 2]}\n" };
+	static const char *const samples[] = { "\n\n", "s\n\n", "\np\n",
+		"{\"status\":\"success\"}\n{\"a\": [1, 2]}\n" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
 		const char *sample = samples[i], *payload = strchr(sample, '\n') + 1;
@@ -156,7 +157,8 @@ static void test_direct_space(void)
 	char *space;
 
 	memset(page, 'p', sizeof(page));
-	ok(reply_direct_space(&reply, &room) == NULL && room == 4711, "no direct space before the status line is complete");
+	ok(reply_direct_space(&reply, &room) == NULL && room == 4711,
+		"no direct space before the status line is complete");
 	(void) !feed(&reply, "status\n", 7, MAX_PAYLOAD, &err);
 	ok(reply_direct_space(&reply, &room) == NULL, "none for a payload of which nothing is there");
 	(void) !feed(&reply, page, sizeof(page), MAX_PAYLOAD, &err);
@@ -166,7 +168,8 @@ static void test_direct_space(void)
 		return;
 	memset(space, 'q', room); /* all of it is ours: a sanitizer looks */
 	is_int(reply_direct_commit(&reply, room, MAX_PAYLOAD, &err), 0, "all of it is taken");
-	ok(reply.payload_length == sizeof(page) + room && reply.payload[reply.payload_length - 1] == 'q', "... and counts");
+	ok(reply.payload_length == sizeof(page) + room && reply.payload[reply.payload_length - 1] == 'q',
+		"... and counts");
 	space = reply_direct_space(&reply, &room);
 	memcpy(space, "the end\n", 8);
 	is_int(reply_direct_commit(&reply, 8, MAX_PAYLOAD, &err), 0, "the end comes directly");
@@ -219,7 +222,8 @@ static void test_limits(void)
 
 	memset(line, 's', sizeof(line));
 	is_int(feed(&reply, line, 511, 10, &err), 0, "a status line of 511 bytes");
-	is_int(feed(&reply, "\n0123456789\n", 12, 10, &err), 0, "... is not too long, nor a payload of exactly its limit");
+	is_int(feed(&reply, "\n0123456789\n", 12, 10, &err), 0,
+		"... is not too long, nor a payload of exactly its limit");
 	ok(reply.complete && strlen(reply.status) == 511 && reply.payload_length == 10, "... both whole");
 	reply_reset(&reply);
 

@@ -13,7 +13,7 @@ static char self[PATH_MAX];
 
 struct seen {
 	struct runner *runner; /* NULL when it has ended */
-	char order[64]; /* r for each reply, e for the end */
+	char order[64];        /* r for each reply, e for the end */
 	char status[512];
 	char *payload;
 	size_t payload_length;
@@ -124,7 +124,8 @@ static void finish(struct seen *seen)
 
 static bool is_reply(const struct seen *seen, const char *status, const char *payload)
 {
-	return tap_is_str(seen->status, status) && tap_is_mem(seen->payload, seen->payload_length, payload, strlen(payload));
+	return tap_is_str(seen->status, status) &&
+		tap_is_mem(seen->payload, seen->payload_length, payload, strlen(payload));
 }
 
 /* --- replies ----------------------------------------------------------------------------------------- */
@@ -166,7 +167,8 @@ static void test_send_in_reply(void)
 
 	seen->in_reply = send_another;
 	send_text(seen, "again");
-	ok(run_until(loop, &seen->replied) && strcmp(seen->order, "rrrrr") == 0, "the next message is sent from on_reply");
+	ok(run_until(loop, &seen->replied) && strcmp(seen->order, "rrrrr") == 0,
+		"the next message is sent from on_reply");
 	finish(seen);
 }
 
@@ -200,7 +202,8 @@ static void test_large(void)
 		"a short message, a reply of 5 MB");
 	seen->replied = false;
 	send_text(seen, "small");
-	ok(run_until(loop, &seen->replied) && is_reply(seen, "{\"status\":\"success\"}", "small"), "a small one after that");
+	ok(run_until(loop, &seen->replied) && is_reply(seen, "{\"status\":\"success\"}", "small"),
+		"a small one after that");
 	free(text);
 	finish(seen);
 }
@@ -226,7 +229,9 @@ static void test_two_runners(void)
 
 static void check_variable(const char *const *extra, const char *name, const char *wanted)
 {
-	const struct runner_config config = { .path = self, .stdout_fd = 2, .stderr_fd = 2, .extra_environment = extra };
+	const struct runner_config config = {
+		.path = self, .stdout_fd = 2, .stderr_fd = 2, .extra_environment = extra
+	};
 	struct seen *seen = calloc(1, sizeof(*seen));
 	char text[100];
 	struct err err;
@@ -266,7 +271,9 @@ static void test_output(void)
 	if (pipe2(out_pipe, O_CLOEXEC) < 0 || pipe2(error_pipe, O_CLOEXEC) < 0)
 		bail_out("no pipe");
 	if (start_with(seen,
-		    &(struct runner_config) { .path = self, .stdout_fd = out_pipe[1], .stderr_fd = error_pipe[1],
+		    &(struct runner_config) { .path = self,
+			    .stdout_fd = out_pipe[1],
+			    .stderr_fd = error_pipe[1],
 			    .extra_environment = extra },
 		    &err) < 0)
 		bail_out("%s", err.text);
@@ -350,7 +357,8 @@ static void test_long_status(void)
 
 	memset(message + 5, 's', 600);
 	(void) strcat(message, ";pause>");
-	check_end("script", message, "e", "the runner's status line is longer than 511 bytes", "with an endless status line");
+	check_end("script", message, "e", "the runner's status line is longer than 511 bytes",
+		"with an endless status line");
 }
 
 /* The bytes after the reply come when it has been delivered. */
@@ -372,12 +380,14 @@ static void test_closed_channel_has_a_grace(void)
 	struct seen *seen = start("closer");
 	uint64_t since_ms = loop_now_ms();
 
-	ok(run_until(loop, &seen->ended) && loop_now_ms() - since_ms >= 100, "without its channel it has 100 ms to end");
+	ok(run_until(loop, &seen->ended) && loop_now_ms() - since_ms >= 100,
+		"without its channel it has 100 ms to end");
 	finish(seen);
 
 	seen = start("script");
 	send_text(seen, "<close;exit 7>");
-	ok(run_until(loop, &seen->ended) && strcmp(seen->reason, "exit status 7") == 0, "... within which its status counts");
+	ok(run_until(loop, &seen->ended) && strcmp(seen->reason, "exit status 7") == 0,
+		"... within which its status counts");
 	finish(seen);
 }
 
@@ -500,7 +510,8 @@ static void test_nothing_to_steal(void)
 	send_text(seen, "unread");
 	run_ms(loop, 30);
 	kill_only_child();
-	ok(run_until(loop, &seen->ended) && seen->stolen == NULL, "nor is one that a runner talks about without reading it");
+	ok(run_until(loop, &seen->ended) && seen->stolen == NULL,
+		"nor is one that a runner talks about without reading it");
 	finish(seen);
 }
 

@@ -36,8 +36,8 @@ static int write_report(const char *path)
 		struct stat stat;
 
 		if (fstat(fd, &stat) == 0)
-			(void) snprintf(fds + strlen(fds), sizeof(fds) - strlen(fds), " %d=%lu%s", fd, (unsigned long) stat.st_ino,
-				(fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0 ? "!" : "");
+			(void) snprintf(fds + strlen(fds), sizeof(fds) - strlen(fds), " %d=%lu%s", fd,
+				(unsigned long) stat.st_ino, (fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0 ? "!" : "");
 	}
 	out = fopen(path, "we");
 	status = fopen("/proc/self/status", "re");
@@ -206,7 +206,8 @@ static void test_descriptors(void)
 	check_arrangement(loop, files, 5, "five descriptors are 0 to 4, and nothing else is open");
 	check_arrangement(loop, files, 3, "three are 0 to 2");
 	check_arrangement(loop, files, 8, "eight are 0 to 7");
-	check_arrangement(loop, (const int[]) { low, low, low }, 3, "one that is given three times is there three times");
+	check_arrangement(
+		loop, (const int[]) { low, low, low }, 3, "one that is given three times is there three times");
 	check_arrangement(loop, NULL, 0, "none");
 	for (; round < ROUNDS; round++) {
 		int shuffled[5];
@@ -214,8 +215,8 @@ static void test_descriptors(void)
 		/* Among them the numbers 0 to 4 themselves, in any order. */
 		for (size_t i = 0; i < 5; i++)
 			shuffled[i] = random_below(2) == 0 ? (int) random_below(5) : files[random_below(8)];
-		(void) snprintf(what, sizeof(what), "%d %d %d %d %d become 0 1 2 3 4", shuffled[0], shuffled[1], shuffled[2],
-			shuffled[3], shuffled[4]);
+		(void) snprintf(what, sizeof(what), "%d %d %d %d %d become 0 1 2 3 4", shuffled[0], shuffled[1],
+			shuffled[2], shuffled[3], shuffled[4]);
 		check_arrangement(loop, shuffled, 5, what);
 	}
 	for (int i = 0; i < 8; i++)
@@ -246,15 +247,15 @@ static void test_environment_and_group(void)
 static void test_group_is_there_at_once(void)
 {
 	const char *const argv[] = { self, "tree", "0", NULL };
-	const int fds[] = { 0, 1, 2 };
-	const struct spawn spawn = { .argv = argv, .environment = no_environment, .fds = fds, .fd_count = 3, .new_group = true };
+	int pipe_fds[2];
+	struct spawn spawn = { .argv = argv, .environment = no_environment, .fd_count = 3, .new_group = true };
 	struct loop *loop = make_loop();
 	struct ending ending;
 	struct err err;
-	int pipe_fds[2];
 
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		bail_out("no pipe");
+	spawn.fds = (const int[]) { 0, pipe_fds[1], 2 };
 	is_int(start_watched(&spawn, loop, &ending, &err), 0, "a process with a group");
 	is_int(getpgid(ending.watch.pid), ending.watch.pid, "... which is there when the call returns");
 	(void) kill(-ending.watch.pid, SIGKILL);
@@ -454,7 +455,8 @@ int main(int argc, char **argv)
 	is_int(in_child(check_signals), 0, "the mask of our own start, and no signal ignored");
 	status = in_child(check_without_close_range);
 	is_int(status, 0, "without close_range nothing is left open either");
-	is_int(in_child(check_descendants), 0, "all descendants are killed and reaped, orphans and other sessions, too");
+	is_int(in_child(check_descendants), 0,
+		"all descendants are killed and reaped, orphans and other sessions, too");
 	test_death_signal();
 	test_descriptors();
 	test_environment_and_group();

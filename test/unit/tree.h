@@ -84,7 +84,8 @@ static void tree_write(FILE *out, const char *path, const char *shown)
 		}
 		if (S_ISLNK(stat.st_mode)) {
 			length = readlink(child, target, sizeof(target));
-			(void) fprintf(out, " -> %s", length >= (ssize_t) sizeof(target) ? "..." : tap_show(target, (size_t) length));
+			(void) fprintf(out, " -> %s",
+				length >= (ssize_t) sizeof(target) ? "..." : tap_show(target, (size_t) length));
 		} else if (S_ISREG(stat.st_mode)) {
 			(void) fprintf(out, " %03o", stat.st_mode & 07777U);
 			tree_write_file(out, child, stat.st_size);

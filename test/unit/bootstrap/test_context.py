@@ -27,8 +27,9 @@ def no_variables() -> None:
 def test_attributes() -> None:
     got = Context(VARIABLES)
     assert {name: getattr(got, name) for name in TEXTS} == {
-        "activation_id": "the activation", "api_host": "the host", "api_key": "the key", "function_name": "the function",
-        "function_version": "the version", "namespace": "the namespace", "request_id": "the request"}
+        "activation_id": "the activation", "api_host": "the host", "api_key": "the key",
+        "function_name": "the function", "function_version": "the version",
+        "namespace": "the namespace", "request_id": "the request"}
     assert got.deadline == 1675959023728 and type(got.deadline) is int
     assert vars(got).keys() == set(TEXTS) | {"deadline"}
 
@@ -54,7 +55,9 @@ def test_deadline(text: str, deadline: int) -> None:
     assert got == deadline and type(got) is int
 
 
-@pytest.mark.parametrize("text", ["", "soon", "null", "nan", "inf", "-Infinity", "1e999", "9" * 5000, "0x10", "{}", '"1"', "\ud800"])
+@pytest.mark.parametrize("text", [
+    "", "soon", "null", "nan", "inf", "-Infinity", "1e999", "9" * 5000, "0x10", "{}", '"1"', "\ud800",
+], ids=lambda text: ascii(text)[:20])
 def test_deadline_that_is_none(text: str) -> None:
     before = int(time.time() * 1000)
     got = Context({"__OW_DEADLINE": text})

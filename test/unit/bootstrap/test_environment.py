@@ -9,7 +9,7 @@ import time
 from typing import Any, Dict, Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyaction_bootstrap import environment
 
@@ -157,6 +157,7 @@ def test_children_see_them() -> None:
     assert subprocess.run(["printenv", "__OW_UNIT"], stdout=subprocess.PIPE, check=False).returncode == 1
 
 
+@settings(derandomize=True, deadline=None)
 @given(st.dictionaries(st.sampled_from("abc"), st.text("xyé", max_size=2)),
        st.lists(st.dictionaries(st.sampled_from("abcd"), st.text("xyé", max_size=2)), max_size=6))
 def test_any_sequence(container: Dict[str, str], activations: Any) -> None:

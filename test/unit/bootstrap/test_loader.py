@@ -16,8 +16,9 @@ def load(tmp_path: Path) -> Callable[..., Any]:
     """Returns a function that writes files, {path: source}, and loads a handler as handle.py does."""
     root = tmp_path / "code"
     root.mkdir()
-    for name in [name for name in sys.modules if name.split(".")[0] in ("main__", "unit_index", "unit_pkg", "unit_source")]:
-        del sys.modules[name]
+    for name in list(sys.modules):
+        if name.split(".")[0] in ("main__", "unit_index", "unit_pkg", "unit_source"):
+            del sys.modules[name]
 
     def do(files: dict[str, Any], handler: str = "main", is_source: bool = False) -> Any:
         for name, content in files.items():
@@ -41,14 +42,14 @@ def test_handlers(handler: str, parts: Any) -> None:
 
 
 @pytest.mark.parametrize("handler", [
-    "", ".", "main.", "a-b", "1main", "a.b-c", "a-b.c", "../etc/passwd.main", "a//b.c", "/abs.main", "a/.b.c", "a..b", "a b",
-    "main()", "a:b", "mod\n.fn", "pkg/mod", "a/b/.c",
+    "", ".", "main.", "a-b", "1main", "a.b-c", "a-b.c", "../etc/passwd.main", "a//b.c", "/abs.main", "a/.b.c", "a..b",
+    "a b", "main()", "a:b", "mod\n.fn", "pkg/mod", "a/b/.c",
 ])
 def test_wrong_handlers(handler: str) -> None:
     with pytest.raises(loader.LoadError) as caught:
         loader.split_handler(handler)
-    assert str(caught.value) == (f"Cannot start action. The handler {handler!r} is not valid: it must be a function name, "
-                                 "or module.function, the module with dots or slashes.")
+    assert str(caught.value) == (f"Cannot start action. The handler {handler!r} is not valid: it must be a function "
+                                 "name, or module.function, the module with dots or slashes.")
 
 
 def test_main_file(load: Callable[..., Any]) -> None:
@@ -64,7 +65,8 @@ def test_guard_does_not_run(load: Callable[..., Any]) -> None:
 
 
 def test_modules_beside_it(load: Callable[..., Any]) -> None:
-    function = load({"__main__.py": "from unit_pkg.mod import value\nimport main__\ndef greet(): return value, main__.greet is greet",
+    function = load({"__main__.py": "from unit_pkg.mod import value\nimport main__\n"
+                                    "def greet(): return value, main__.greet is greet",
                      "unit_pkg/mod.py": "value = 5"}, "greet")
     assert function() == (5, True)
 

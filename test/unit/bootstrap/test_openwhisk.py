@@ -21,10 +21,10 @@ def run(handler: Callable[..., Any], event: Any = None, **variables: str) -> Tup
 
 @pytest.mark.parametrize(("result", "status", "payload"), [
     (None, "success", {}), ({}, "success", {}), ({"a": 1}, "success", {"a": 1}), ([], "success", []),
-    ([1, "x"], "success", [1, "x"]), ((1, 2), "success", [1, 2]), ({"body": "x", "statusCode": 404}, "success",
-                                                                  {"body": "x", "statusCode": 404}),
-    ({"error": "text"}, "application_error", {"error": "text"}), ({"error": None, "a": 1}, "application_error",
-                                                                  {"error": None, "a": 1}),
+    ([1, "x"], "success", [1, "x"]), ((1, 2), "success", [1, 2]),
+    ({"body": "x", "statusCode": 404}, "success", {"body": "x", "statusCode": 404}),
+    ({"error": "text"}, "application_error", {"error": "text"}),
+    ({"error": None, "a": 1}, "application_error", {"error": None, "a": 1}),
     (["error"], "success", ["error"]), (collections.OrderedDict(error=1), "application_error", {"error": 1}),
     (collections.OrderedDict(b=1), "success", {"b": 1}), ({1: 2}, "success", {"1": 2}),
 ])
@@ -32,7 +32,9 @@ def test_results(result: Any, status: str, payload: Any) -> None:
     assert run(lambda: result) == (status, payload)
 
 
-@pytest.mark.parametrize("result", ["text", "", 0, 1, 1.5, True, False, b"x", {1}, object(), iter([1])], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("result", [
+    "text", "", 0, 1, 1.5, True, False, b"x", {1}, object(), iter([1]),
+], ids=lambda value: type(value).__name__)
 def test_wrong_types(result: Any, capsys: pytest.CaptureFixture[str]) -> None:
     text = "The action did not return a dictionary or array."
     assert run(lambda: result) == ("function_error", {"error": text})
@@ -70,9 +72,9 @@ class Odd(BaseException):
 
 
 @pytest.mark.parametrize(("error", "text"), [
-    (ValueError("text"), "text"), (ValueError(), "ValueError"), (KeyError("k"), "'k'"), (KeyboardInterrupt(), "KeyboardInterrupt"),
-    (GeneratorExit("x"), "x"), (Odd("odd"), "odd"), (ValueError("lone \ud800 é"), "lone \\ud800 é"), (MemoryError(), "MemoryError"),
-    (StopIteration(5), "5"), (RecursionError("deep"), "deep"),
+    (ValueError("text"), "text"), (ValueError(), "ValueError"), (KeyError("k"), "'k'"), (GeneratorExit("x"), "x"),
+    (KeyboardInterrupt(), "KeyboardInterrupt"), (Odd("odd"), "odd"), (ValueError("lone \ud800 é"), "lone \\ud800 é"),
+    (MemoryError(), "MemoryError"), (StopIteration(5), "5"), (RecursionError("deep"), "deep"),
 ])
 def test_exceptions(error: BaseException, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     def handler() -> Any:

@@ -85,8 +85,8 @@ def test_stopped_at_once(tmp_path: Path) -> None:
 
 def test_files_that_do_not_compile(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """It says nothing of them, not even what the compiler warns of, and goes on."""
-    write(tmp_path, **{"a.py": LARGE, "bad.py": "def (", "null.py": "x\0", "warns.py": "x = 1 is 1\n" + LARGE, "c.py": LARGE,
-                       "dangling.py/x": ""})
+    write(tmp_path, **{"a.py": LARGE, "bad.py": "def (", "null.py": "x\0", "warns.py": "x = 1 is 1\n" + LARGE,
+                       "c.py": LARGE, "folder.py/x": ""})
     (tmp_path / "latin.py").write_bytes(b"x = '\xff'")
     (tmp_path / "link.py").symlink_to("/nonexistent")
     pid = precompile.start(str(tmp_path))

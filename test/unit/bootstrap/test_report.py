@@ -45,9 +45,11 @@ def test_traceback_begins_with_the_user(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_frames_of_ours_behind_the_user_s_stay(capsys: pytest.CaptureFixture[str]) -> None:
     callback = own(from_source("def f(): 1 / 0", "/action/other.py"))
-    report.print_exception(raised_below_own_frames(from_source("def f(): callback()", "/action/__main__.py", callback=callback)))
+    user = from_source("def f(): callback()", "/action/__main__.py", callback=callback)
+    report.print_exception(raised_below_own_frames(user))
     files = [line for line in capsys.readouterr().err.splitlines() if "File" in line]
-    assert [line.split('"')[1] for line in files] == ["/action/__main__.py", "<pyaction>/openwhisk.py", "/action/other.py"]
+    assert [line.split('"')[1] for line in files] == [
+        "/action/__main__.py", "<pyaction>/openwhisk.py", "/action/other.py"]
 
 
 def test_no_frame_of_the_user_s(capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,8 +63,8 @@ def test_no_frame_of_the_user_s(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_causes(capsys: pytest.CaptureFixture[str]) -> None:
-    user = from_source("def f():\n try:\n  1 / 0\n except ZeroDivisionError as error:\n  raise KeyError('k') from error",
-                       "/action/__main__.py")
+    user = from_source("def f():\n try:\n  1 / 0\n"
+                       " except ZeroDivisionError as error:\n  raise KeyError('k') from error", "/action/__main__.py")
     report.print_exception(raised_below_own_frames(user))
     text = capsys.readouterr().err
     assert "division by zero" in text and "The above exception was the direct cause" in text
@@ -98,7 +100,8 @@ def test_exceptions_without_a_text(kind: type[Exception], capsys: pytest.Capture
 
 @pytest.mark.parametrize(("error", "text"), [
     (ValueError("text"), "text"), (ValueError(), "ValueError"), (ValueError(""), "ValueError"), (KeyError("k"), "'k'"),
-    (ValueError("a", 1), "('a', 1)"), (KeyboardInterrupt(), "KeyboardInterrupt"), (OSError(2, "No such file"), "[Errno 2] No such file"),
+    (ValueError("a", 1), "('a', 1)"), (KeyboardInterrupt(), "KeyboardInterrupt"),
+    (OSError(2, "No such file"), "[Errno 2] No such file"),
     (ValueError("lone \ud800"), "lone \ud800"), (ValueError("two\nlines"), "two\nlines"),
 ])
 def test_describe(error: BaseException, text: str) -> None:
@@ -133,7 +136,9 @@ def test_closed_stderr(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     report.print_exception(caught(lambda: 1 / 0))
 
 
-def test_exception_hook_of_the_function_is_not_asked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_exception_hook_of_the_function_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "excepthook", lambda *_: print("hooked"))
     report.print_exception(caught(lambda: 1 / 0))
     captured = capsys.readouterr()

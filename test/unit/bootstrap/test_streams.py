@@ -21,8 +21,8 @@ def test_nothing_is_kept_back(python: Callable[..., Any]) -> None:
 
 def test_what_they_are(python: Callable[..., Any]) -> None:
     done = python(INSTALL + "for stream in (sys.stdout, sys.stderr):\n"
-                  " print(stream.fileno(), stream.name, stream.encoding, stream.errors, stream.writable(), stream.isatty(),"
-                  " stream.closed)\nprint(sys.stdout is sys.__stdout__, sys.stderr is sys.__stderr__)")
+                  " print(stream.fileno(), stream.name, stream.encoding, stream.errors, stream.writable(),"
+                  " stream.isatty(), stream.closed)\nprint(sys.stdout is sys.__stdout__, sys.stderr is sys.__stderr__)")
     assert done.stdout.splitlines() == ["1 <stdout> utf-8 backslashreplace True False False",
                                         "2 <stderr> utf-8 backslashreplace True False False", "True True"], done.stderr
 
@@ -34,7 +34,8 @@ def test_text_that_utf8_cannot_hold(python: Callable[..., Any]) -> None:
 
 def test_buffer(python: Callable[..., Any]) -> None:
     done = python(INSTALL + "n = sys.stdout.buffer.write(b'bytes\\xff')\nsys.stdout.buffer.flush()\nprint(n)\n"
-                            "sys.stdout.buffer.write(memoryview(b'view'))\nsys.stdout.buffer.write(bytearray(b'array'))",
+                            "sys.stdout.buffer.write(memoryview(b'view'))\n"
+                            "sys.stdout.buffer.write(bytearray(b'array'))",
                   errors="backslashreplace")
     assert done.stdout == "bytes\\xff6\nviewarray"
 

@@ -68,7 +68,8 @@ def test_packages_come_before_the_system_s_and_after_the_code(root: Path) -> Non
 
 
 def test_pth_files(root: Path) -> None:
-    write(root, **{f"{SITE}/more.pth": "../more\nimport sys; sys.unit_pth = 1\n", f"virtualenv/lib/{VERSION}/more/unit_more.py": "value = 2"})
+    write(root, **{f"{SITE}/more.pth": "../more\nimport sys; sys.unit_pth = 1\n",
+                   f"virtualenv/lib/{VERSION}/more/unit_more.py": "value = 2"})
     virtualenv.use(str(root))
     assert module("unit_more").value == 2 and sys.unit_pth == 1  # type: ignore[attr-defined]
     assert sys.path[0] == str(root)
@@ -76,8 +77,10 @@ def test_pth_files(root: Path) -> None:
 
 def test_activate_script(root: Path) -> None:
     write(root, **{
-        "virtualenv/bin/activate_this.py": "import os, sys\nsite = os.path.join(os.path.dirname(os.path.dirname(__file__)), 'own')\n"
-                                           "sys.path.insert(0, site)\nos.environ['ACTIVATED'] = __name__\n",
+        "virtualenv/bin/activate_this.py": "import os, sys\n"
+                                           "folder = os.path.dirname(os.path.dirname(__file__))\n"
+                                           "sys.path.insert(0, os.path.join(folder, 'own'))\n"
+                                           "os.environ['ACTIVATED'] = __name__\n",
         "virtualenv/own/unit_own.py": "value = 3"})
     virtualenv.use(str(root))
     assert module("unit_own").value == 3 and os.environ["ACTIVATED"] == "__main__"
@@ -116,7 +119,8 @@ def test_another_version(root: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_the_right_version_among_others(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(root, **{f"{SITE}/unit_right.py": "value = 'right'", "virtualenv/lib/python3.2/site-packages/unit_right.py": "value = 'old'",
+    write(root, **{f"{SITE}/unit_right.py": "value = 'right'",
+                   "virtualenv/lib/python3.2/site-packages/unit_right.py": "value = 'old'",
                    "virtualenv/lib/pythonX/file": ""})
     virtualenv.use(str(root))
     assert module("unit_right").value == "right" and capsys.readouterr().err == ""
@@ -131,7 +135,8 @@ def test_made_on_windows(root: Path) -> None:
 @pytest.mark.parametrize("files", [
     {"virtualenv/README": ""}, {"virtualenv/lib/README": ""}, {f"virtualenv/lib/{VERSION}/README": ""},
     {f"virtualenv/lib/{VERSION}/site-packages": "a file"}, {"virtualenv/bin/activate": "for a shell"},
-    {"virtualenv/lib/perl5/site-packages/x.pl": ""}, {"virtualenv/lib": "a file"}, {"virtualenv/bin/activate_this.py/x": ""},
+    {"virtualenv/lib/perl5/site-packages/x.pl": ""}, {"virtualenv/lib": "a file"},
+    {"virtualenv/bin/activate_this.py/x": ""},
 ], ids=lambda files: next(iter(files)))
 def test_invalid(root: Path, files: Any) -> None:
     write(root, **files)
@@ -149,14 +154,16 @@ def test_a_file_of_that_name_is_none(root: Path) -> None:
 
 
 @pytest.mark.parametrize(("script", "said"), [
-    ("1 / 0", "division by zero"), ("def", "invalid syntax"), ("raise ValueError('text')", "text"), ("import no_such", "no_such"),
+    ("1 / 0", "division by zero"), ("def", "invalid syntax"), ("raise ValueError('text')", "text"),
+    ("import no_such", "no_such"),
     ("x = 1\0", ""),
 ])
 def test_script_that_fails(root: Path, script: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     write(root, **{"virtualenv/bin/activate_this.py": script, f"{SITE}/x.py": ""})
     with pytest.raises(virtualenv.InvalidVirtualenv) as caught:
         virtualenv.use(str(root))
-    assert str(caught.value).startswith("Invalid virtualenv. The action failed to run virtualenv/bin/activate_this.py: ")
+    assert str(caught.value).startswith(
+        "Invalid virtualenv. The action failed to run virtualenv/bin/activate_this.py: ")
     assert said in str(caught.value) and "Traceback" in capsys.readouterr().err
 
 
@@ -172,7 +179,10 @@ def fake_python(root: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Pat
     return root / "calls"
 
 
-INSTALLS = f"""case "$*" in *install*) mkdir -p {{root}}/{SITE}; echo 'value = 7' > {{root}}/{SITE}/unit_installed.py; echo noise;; esac"""
+INSTALLS = f"""\
+case "$*" in
+*install*) mkdir -p {{root}}/{SITE}; echo 'value = 7' > {{root}}/{SITE}/unit_installed.py; echo noise ;;
+esac"""
 
 
 def test_requirements(root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
@@ -194,7 +204,9 @@ def test_requirements_beside_a_virtualenv(root: Path, monkeypatch: pytest.Monkey
     assert not calls.exists()
 
 
-def test_requirements_that_fail(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_requirements_that_fail(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     write(root, **{"requirements.txt": "x\n"})
     fake_python(root, monkeypatch, "case \"$*\" in *install*) echo a reason; echo 'ERROR: no x' >&2; exit 1;; esac")
     with pytest.raises(virtualenv.RequirementsFailed) as caught:

@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyaction_bootstrap import wire
 
@@ -139,9 +139,9 @@ class RaisingSilently(dict):  # type: ignore[type-arg]
 
 
 @pytest.mark.parametrize("value", [
-    {RaisingText("a"): {1}}, [RaisingFloat("nan")], {RaisingFloat("nan"): 1}, {RaisingInteger(1): {1}}, RaisingDict(a=1),
-    RaisingDict(a={1}), [RaisingList([1])], [RaisingList([1]), {1}], [Nameless()], {Nameless(): 1}, RaisingSilently(a=1),
-    [RaisingKeys(a={1})], [1, {"a": RaisingDict(a=1)}],
+    {RaisingText("a"): {1}}, [RaisingFloat("nan")], {RaisingFloat("nan"): 1}, {RaisingInteger(1): {1}},
+    RaisingDict(a=1), RaisingDict(a={1}), [RaisingList([1])], [RaisingList([1]), {1}], [Nameless()], {Nameless(): 1},
+    RaisingSilently(a=1), [RaisingKeys(a={1})], [1, {"a": RaisingDict(a=1)}],
 ], ids=lambda value: type(value).__name__)
 def test_methods_of_the_value_that_raise(value: object) -> None:
     assert complaint(value)
@@ -162,6 +162,7 @@ TREES = st.recursive(GOOD | BAD, lambda inner: st.lists(inner, max_size=4) | st.
                      | st.tuples(inner, inner), max_leaves=15)
 
 
+@settings(derandomize=True, deadline=None)
 @given(TREES)
 def test_agrees_with_json_and_the_path_leads_there(value: Any) -> None:
     try:
