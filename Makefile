@@ -202,7 +202,7 @@ lint:
 		--suppress=missingIncludeSystem --suppress=preprocessorErrorDirective --suppress=ctuuninitvar \
 		--suppress=memleak -D__linux__ common proxy pyrunner
 	shellcheck $(SHELL_FILES)
-	$(PYTHON) -m flake8 --max-line-length 120 $(PYTHON_FILES)
+	$(PYTHON) -m flake8 --max-line-length 120 --extend-ignore E203 $(PYTHON_FILES)
 	$(PYTHON) -m mypy --python-version 3.9 --strict --ignore-missing-imports pyrunner/pyaction_bootstrap pyrunner/embed.py
 
 .PHONY: format

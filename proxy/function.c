@@ -136,6 +136,13 @@ static void pop_and_tell(struct function *function, struct outcome *outcome)
 	free(invocation);
 }
 
+static void refuse_head(struct function *function)
+{
+	struct outcome outcome = { .kind = OUTCOME_STOPPING, .text = "The server is shutting down." };
+
+	pop_and_tell(function, &outcome);
+}
+
 static void on_output_written(void *context)
 {
 	struct function *function = context;
@@ -446,8 +453,8 @@ static void advance_one(struct function *function)
 {
 	struct invocation *invocation = function->queue;
 
-	if (function->stopping)
-		finish(function, OUTCOME_STOPPING, false, "The server is shutting down.");
+	if (function->stopping) /* nothing ran, so there is no output to wait for */
+		refuse_head(function);
 	else if (invocation->kind == INVOCATION_INIT)
 		start_init(function, invocation);
 	else
@@ -514,11 +521,8 @@ void function_abort(struct function *function)
 		discard_code(function);
 	/* Nobody waits for the output any longer. */
 	logs_end_activation(function->logs, false, NULL, NULL);
-	while (function->queue != NULL) {
-		struct outcome outcome = { .kind = OUTCOME_STOPPING, .text = "The server is shutting down." };
-
-		pop_and_tell(function, &outcome);
-	}
+	while (function->queue != NULL)
+		refuse_head(function);
 	free(function->outcome.payload);
 	function->outcome = (struct outcome) { 0 };
 	function->phase = PHASE_IDLE;

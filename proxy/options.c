@@ -90,6 +90,17 @@ static int interpret(struct options *options, const char *const values[OPTION_CO
 	return 0;
 }
 
+/* getopt has set optopt to the character of a short option, to 0 for an unknown long one, and to the value of a
+ * long one that was given an argument it does not take. */
+static int bad_option(const char *argument, struct err *err)
+{
+	if (optopt >= ' ')
+		return err_set(err, -EINVAL, "unknown option -%c", optopt);
+	if (optopt > 0)
+		return err_set(err, -EINVAL, "%s: this option takes no value", argument);
+	return err_set(err, -EINVAL, "unknown option %s", argument);
+}
+
 int options_parse(struct options *ret_options, int argc, char **argv, struct err *err)
 {
 	enum { HELP = OPTION_COUNT, VERSION };
@@ -119,8 +130,7 @@ int options_parse(struct options *ret_options, int argc, char **argv, struct err
 		if (id == ':')
 			return err_set(err, -EINVAL, "%s needs a value", argv[optind - 1]);
 		if (id < 0 || id >= OPTION_COUNT)
-			return optopt != 0 ? err_set(err, -EINVAL, "unknown option -%c", optopt)
-					   : err_set(err, -EINVAL, "unknown option %s", argv[optind - 1]);
+			return bad_option(argv[optind - 1], err);
 		values[id] = optarg;
 	}
 	if (optind < argc)

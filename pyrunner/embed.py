@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import List, Tuple
 
 # In the order of their imports among each other.
-MODULES = ("__init__", "stdlib", "wire", "streams", "report", "context", "environment", "signature", "virtualenv", "loader",
-           "precompile", "openwhisk", "handle")
+MODULES = (
+    "__init__", "stdlib", "wire", "streams", "report", "context", "environment", "signature", "virtualenv", "loader",
+    "precompile", "openwhisk", "handle",
+)
 
 
 def compile_module(folder: Path, stem: str) -> Tuple[str, bytes]:

@@ -58,6 +58,8 @@ def apply_activation(message: Mapping[str, Any]) -> Dict[str, str]:
             before = os.environ.get(name)
             os.environ[name] = text
         except (ValueError, OSError):  # a name or value that no variable can have, such as one with NUL
+            if name in _hidden:
+                _restore(name, _hidden.pop(name))
             continue
         _hidden.setdefault(name, before)
     return variables

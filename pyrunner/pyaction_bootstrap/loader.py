@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from _frozen_importlib import ModuleSpec, module_from_spec  # type: ignore[import]
-from _frozen_importlib_external import SourceFileLoader  # type: ignore[import]
+from _frozen_importlib import ModuleSpec, module_from_spec
+from _frozen_importlib_external import SourceFileLoader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

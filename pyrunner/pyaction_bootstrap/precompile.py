@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from _frozen_importlib_external import SourceFileLoader  # type: ignore[import]
+from _frozen_importlib_external import SourceFileLoader
 
 from pyaction_bootstrap import stdlib
 

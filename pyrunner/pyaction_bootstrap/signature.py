@@ -45,8 +45,8 @@ class _Example:
         """Bound, it has the type of bound methods, for which types would have to be imported."""
 
 
-_FUNCTION = type(make_call)
-_METHOD = type(_Example().method)
+_FUNCTION: Any = type(make_call)
+_METHOD: Any = type(_Example().method)
 
 
 def _count_positional(handler: Any) -> Tuple[int, bool]:
@@ -57,7 +57,9 @@ def _count_positional(handler: Any) -> Tuple[int, bool]:
     if type(handler) is _METHOD:
         count, keywords = _count_positional(handler.__func__)
         return max(0, count - 1), keywords
-    if hasattr(handler, "__wrapped__") and not hasattr(handler, "__signature__"):
+    if hasattr(handler, "__signature__"):
+        return _count_of_signature(handler)
+    if hasattr(handler, "__wrapped__"):
         return _count_positional(handler.__wrapped__)
     if type(handler) is _FUNCTION:
         return _count_of_function(handler)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 
-from _pyaction import set_print_stream, write  # type: ignore[import]
+from _pyaction import set_print_stream, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ def install() -> None:
     stderr = LogText(LogStream(2, "<stderr>"))
     _streams[:] = [stdout, stderr]
     set_print_stream(stdout)
-    sys.stdout = sys.__stdout__ = stdout  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = stderr  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = stdout
+    sys.stderr = sys.__stderr__ = stderr
 
 
 def flush() -> None:

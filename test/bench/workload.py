@@ -86,7 +86,11 @@ def _order(number: int, source: random.Random) -> Dict[str, Any]:
         "total": round(source.uniform(1, 5000), 2),
         "position": [round(source.uniform(-90, 90), 6), round(source.uniform(-180, 180), 6)],
         "items": [
-            {"sku": f"A{source.randrange(10**6):06d}", "count": source.randrange(1, 9), "price": source.randrange(10**4) / 100}
+            {
+                "sku": f"A{source.randrange(10**6):06d}",
+                "count": source.randrange(1, 9),
+                "price": source.randrange(10**4) / 100,
+            }
             for _ in range(3)
         ],
         "tags": source.sample(_TAGS, 2),
