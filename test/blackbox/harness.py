@@ -13,6 +13,7 @@ import errno
 import json
 import os
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -110,24 +111,25 @@ def alive(pid: int) -> bool:
     return process is not None and process.state not in "ZX"
 
 
-def _socket_inodes(table: str) -> List[Tuple[str, str]]:
-    """(inode, state) of each line of /proc/net/<table>; state is "" for Unix sockets."""
-    inode_column, state_column = (6, None) if table == "unix" else (9, 3)
-    with contextlib.suppress(FileNotFoundError):
-        lines = pathlib.Path("/proc/net", table).read_text().splitlines()[1:]
-        fields = [line.split() for line in lines]
-        return [(f[inode_column], f[state_column] if state_column else "") for f in fields]
-    return []
+def _lasting_sockets() -> Set[str]:
+    """The inodes of all sockets that are no TCP connections: Unix ones and listening ones."""
+    lines = pathlib.Path("/proc/net/unix").read_text().splitlines()[1:]
+    inodes = {line.split()[6] for line in lines}
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/net/{table}", encoding="ascii") as file:
+            next(file)
+            # The kernel lists the listening ones first, and thousands in TIME_WAIT after them.
+            for fields in map(str.split, file):
+                if fields[3] != TCP_LISTEN:
+                    break
+                inodes.add(fields[9])
+    return inodes
 
 
 def open_files(pid: int) -> List[str]:
     """What each open file descriptor of a process leads to, sorted; client connections left out."""
-    lasting = {inode for inode, _ in _socket_inodes("unix")}
-    for table in ("tcp", "tcp6"):
-        lasting |= {inode for inode, state in _socket_inodes(table) if state == TCP_LISTEN}
-    return sorted(
-        target for target in _descriptor_targets(pid) if not _is_connection(target, lasting)
-    )
+    lasting = _lasting_sockets()
+    return sorted(target for target in _descriptor_targets(pid) if not _is_connection(target, lasting))
 
 
 def connections(pid: int) -> int:
@@ -143,7 +145,7 @@ def _descriptor_targets(pid: int) -> List[str]:
     return targets
 
 
-def _is_connection(target: str, lasting: set) -> bool:
+def _is_connection(target: str, lasting: Set[str]) -> bool:
     match = re.fullmatch(r"socket:\[(\d+)\]", target)
     return match is not None and match.group(1) not in lasting
 
@@ -299,10 +301,14 @@ class Log:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A TCP port that nothing listened on a moment ago, and that no client of another test is given meanwhile:
+    it is below the range from which the kernel takes those of outgoing connections."""
+    while True:
+        port = random.randrange(20000, 32768)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def base_environment() -> Dict[str, str]:

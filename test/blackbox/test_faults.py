@@ -27,7 +27,7 @@ def test_no_more_processes(server):
     """A runner that cannot be replaced now is replaced when it can be."""
     if os.getuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("needs root, to become a user whose processes can be limited")
-    user = 54321  # Has no processes but ours.
+    user = 50000 + os.getpid() % 10000  # Has no processes but ours.
     become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
     work_dir = pathlib.Path(tempfile.mkdtemp(prefix="blackbox-"))
     os.chown(work_dir, user, user)

@@ -33,7 +33,11 @@ FAULTS = {
     "nothing": ("pass", "pass", None),
     "open-file": ("kept.append(open('/dev/null'))", "pass", "open files as at the start"),
     "connection": ("kept.append(client.dup())", "pass", "closes connections"),
-    "zombie": ("os.posix_spawn('/bin/true', ['true'], {})", "pass", "reaps its children"),
+    "zombie": (
+        "os.waitid(os.P_PID, os.posix_spawn('/bin/true', ['true'], {}), os.WEXITED | os.WNOWAIT)",
+        "pass",
+        "reaps its children",
+    ),
     "process": (
         "kept.append(subprocess.Popen(['/bin/sleep', '1000'], start_new_session=True))",
         "pass",

@@ -400,6 +400,22 @@ static int count_turn(void *context)
 	return turns->answer;
 }
 
+/* Stopped before a wait that has no limit: it must not wait. */
+static void test_stop_before_wait(void)
+{
+	struct turns turns = { .loop = make_loop(), .stop_at = 1, .answer = -1 };
+	struct alarm rescue = { .loop = turns.loop };
+	uint64_t start_ms = loop_now_ms();
+	struct err err;
+
+	rescue.timer = (struct timer) { .on_due = on_alarm, .context = &rescue };
+	loop_timer_set(turns.loop, &rescue.timer, start_ms + 2000);
+	loop_set_before_wait(turns.loop, count_turn, &turns);
+	(void) loop_run(turns.loop, &err);
+	ok(loop_now_ms() - start_ms < 1000, "stopped in before_wait, it does not wait");
+	loop_free(turns.loop);
+}
+
 static void on_source_stop(void *context, uint32_t events)
 {
 	struct source *source = context;
@@ -711,6 +727,7 @@ int main(void)
 	test_timer_changes();
 	test_timer_set_in_its_callback();
 	test_before_wait_and_stop();
+	test_stop_before_wait();
 	test_children();
 	test_many_children();
 	test_unwatch_another_child();

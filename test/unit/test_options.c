@@ -198,7 +198,8 @@ static void test_wrong_lines(void)
 	check(NOTHING, WORDS("--host=h", "-xy", "--port=1"), "-22 unknown option -x", "... between others");
 	check(NOTHING, WORDS("--port"), "-22 --port needs a value", "an option without its value");
 	check(NOTHING, WORDS("--host=h", "--runner"), "-22 --runner needs a value", "... after another");
-	check(NOTHING, WORDS("--help=x"), "-22 unknown option --help=x", "a value for one that takes none");
+	check(NOTHING, WORDS("--help=x"), "-22 --help=x: this option takes no value",
+		"a value for one that takes none");
 	check(NOTHING, WORDS("word"), "-22 unexpected argument 'word'", "an argument");
 	check(NOTHING, WORDS("--port=1", "word", "other"), "-22 unexpected argument 'word'", "... after an option");
 	check(NOTHING, WORDS("--", "--port=1"), "-22 unexpected argument '--port=1'",

@@ -342,6 +342,27 @@ static void test_ends(void)
 	check_end("script", "<raw s~p~;fork;exit 3>", "re", "exit status 3", "... after a reply");
 }
 
+/* The end is noticed first: what had been said before it counts all the same. */
+static void test_end_before_reply(void)
+{
+	struct seen *seen = start("script");
+
+	send_text(seen, "<raw s~p~;exit 4>");
+	(void) waitid(P_PID, (id_t) only_child(), &(siginfo_t) { 0 }, WEXITED | WNOWAIT);
+	loop_reap_child(loop);
+	ok(strcmp(seen->order, "re") == 0 && is_reply(seen, "s", "p") && !seen->alive_in_reply,
+		"a reply that is still in the pipe when the end is noticed");
+	is_str(seen->reason, "exit status 4", "... which is told after it");
+	finish(seen);
+
+	seen = start("script");
+	send_text(seen, "<big 500000;exit 4>");
+	(void) waitid(P_PID, (id_t) only_child(), &(siginfo_t) { 0 }, WEXITED | WNOWAIT);
+	loop_reap_child(loop);
+	ok(strcmp(seen->order, "re") == 0 && seen->payload_length == 500000, "a large one");
+	finish(seen);
+}
+
 static void test_broken_protocol(void)
 {
 	check_end("script", "<raw s~p~x;pause>", "e", "the runner sent 1 bytes after its reply", "with its reply");
@@ -534,6 +555,7 @@ int main(int argc, char **argv)
 	test_output();
 	test_start_failure();
 	test_ends();
+	test_end_before_reply();
 	test_broken_protocol();
 	test_long_status();
 	test_late_extra_bytes();

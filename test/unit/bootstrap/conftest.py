@@ -21,9 +21,10 @@ import pyaction_module  # noqa: E402
 FOLDER = Path(tempfile.mkdtemp(prefix="pyaction-unit-"))
 
 #: Source that loads the bootstrap as interpreter.c does: compiled under names that mark frames as ours, in embed.py's
-#: order, not from a path.
+#: order, not from a path, in an interpreter that does not look into its working directory.
 BOOT = f"""\
 import marshal, sys
+sys.path.remove("")
 with open({str(FOLDER / "bootstrap")!r}, "rb") as file:
     modules = marshal.load(file)
 for name, code in modules:
@@ -79,14 +80,15 @@ def python(tmp_path: Path) -> Callable[..., Any]:
     """Returns a function that runs Python source in an interpreter of its own, in a fresh directory, with the
     bootstrap loaded if the source begins with BOOT.
 
-    Its keywords are those of subprocess.run; the result has stdout and stderr as text.
+    Its keywords are env, added to a bare environment, and errors, of decoding what it writes. The result has stdout
+    and stderr as text with its line ends as they were.
     """
 
-    def run(source: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        variables = {"PYTHONPATH": str(FOLDER), "PATH": os.environ["PATH"], "PYTHONUTF8": "1"}
-        variables.update(options.pop("env", {}))
-        return subprocess.run([sys.executable, "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              encoding="utf-8", env=variables, cwd=options.pop("cwd", tmp_path), timeout=60,
-                              check=False, **options)
+    def run(source: str, env: Any = None, errors: str = "strict") -> subprocess.CompletedProcess[str]:
+        variables = {"PYTHONPATH": str(FOLDER), "PATH": os.environ["PATH"], "PYTHONUTF8": "1", **(env or {})}
+        done = subprocess.run([sys.executable, "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              env=variables, cwd=tmp_path, timeout=60, check=False)
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode("utf-8", errors), done.stderr.decode("utf-8", errors))
 
     return run

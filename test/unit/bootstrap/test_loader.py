@@ -103,6 +103,14 @@ def test_exec_file_with_a_python_first_line(load: Callable[..., Any]) -> None:
     assert load({"exec": "#!/usr/bin/env python3\ndef main(): return 1"})() == 1
 
 
+def test_precompiled_by_openwhisk(load: Callable[..., Any]) -> None:
+    """Its archives hold a program of their own as exec, and the code as main__.py."""
+    name, file = load({"exec": "#!/bin/bash\n", "exec__.py": "raise ValueError",
+                       "main__.py": "def main(): return __name__, __file__"})()
+    assert name == "main__" and file.endswith("/main__.py") and os.path.exists("exec")
+    assert load({"__main__.py": "def main(): return 'its own'"})() == "its own"
+
+
 def test_main_file_before_exec_file(load: Callable[..., Any]) -> None:
     assert load({"exec": "raise ValueError", "__main__.py": "def main(): return 1"})() == 1
 

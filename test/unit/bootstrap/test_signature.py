@@ -6,6 +6,7 @@ import functools
 from typing import Any, Callable
 
 import pytest
+from conftest import BOOT
 from pyaction_bootstrap.signature import make_call
 
 EVENT = {"name": "value"}
@@ -232,6 +233,48 @@ def test_nothing_is_called_before() -> None:
     make_call(lambda event: calls.append(event))
     make_call(careless(lambda event: calls.append(event)))
     assert not calls
+
+
+def test_wrapped_by_itself() -> None:
+    def handler(*args: Any) -> Any:
+        return args
+
+    handler.__wrapped__ = handler  # type: ignore[attr-defined]
+    assert make_call(handler)(EVENT, CONTEXT) == (EVENT, CONTEXT)
+
+
+def test_methods_of_other_callables() -> None:
+    """A bound method whose function is no plain one."""
+    import types
+
+    assert make_call(types.MethodType(functools.partial(plain_2), EVENT))(CONTEXT, None) == (EVENT, CONTEXT)
+    assert make_call(types.MethodType(wrapping(plain_2), EVENT))(CONTEXT, None) == (EVENT, CONTEXT)
+    assert make_call(types.MethodType(any_number, "self"))(EVENT, CONTEXT) == ("self", EVENT, CONTEXT)
+    assert make_call({"a": 1}.get)("a", CONTEXT) == 1
+
+
+def test_the_usual_kinds_need_no_inspect(python: Callable[..., Any]) -> None:
+    """It takes some ms to import."""
+    done = python(BOOT + """
+import sys
+from pyaction_bootstrap.signature import make_call
+class Usual:
+    def method(self, event): pass
+    def __call__(self, event, context): pass
+    @classmethod
+    def of_class(cls, event): pass
+    @staticmethod
+    def static(event): pass
+def decorator(function):
+    def wrapper(*args): return function(*args)
+    return wrapper
+async def asynchronous(event): pass
+usual = Usual()
+for handler in (usual.method, usual, usual.of_class, usual.static, decorator(usual.method), asynchronous, lambda: 0):
+    make_call(handler)
+print("inspect" in sys.modules)
+""")
+    assert (done.stdout, done.stderr) == ("False\n", "")
 
 
 def test_signature_attribute() -> None:

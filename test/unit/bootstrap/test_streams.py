@@ -69,6 +69,98 @@ def test_reader_that_has_gone(python: Callable[..., Any]) -> None:
     assert done.stderr == "broken"
 
 
+PRINTS = r"""
+class Text(str):
+    def __str__(self): return "other"
+class Mute:
+    def __str__(self): raise ValueError("no text")
+class Odd:
+    def __str__(self): return 5
+def tried(*objects, **keywords):
+    try:
+        result = print(*objects, **keywords)
+        assert result is None
+    except Exception as error:
+        print(type(error).__name__, str(error).replace("print_text", "print"))
+tried()
+tried("a", 1, None, 2.5, [1, "x"], {"k": b"v"}, True)
+tried("\xe9", "\U0001f600", "\ud800", "\x00", "\r", "two\nlines")
+tried("a", "b", sep="")
+tried("a", "b", sep=None, end=None)
+tried("a", "b", sep=", ", end="|\n")
+tried("a", "b", sep="\xe9\ud800", end="\U0001f600\n")
+tried(sep="-")
+tried(end="")
+tried("x", flush=True)
+tried("x", flush=False, end="\n\n")
+tried("a", sep=5)
+tried("a", end=b"")
+tried("a", "b", sep=Text("-"))
+tried("a", end=Text("!\n"))
+tried("a", nonsense=1)
+tried("a", file=sys.stdout)
+tried("a", file=None)
+tried("a", file=5)
+tried(Text("subclass"), Text("again"))
+tried(Mute())
+tried(Odd())
+import io, contextlib
+buffer = io.StringIO()
+tried("to a buffer", file=buffer)
+with contextlib.redirect_stdout(buffer):
+    print("redirected", 5)
+print(repr(buffer.getvalue()))
+print("x" * 100_000)
+sys.stdout.write("write, ")
+sys.stdout.flush()
+print("print")
+"""
+
+
+def test_print_is_as_python_has_it(python: Callable[..., Any]) -> None:
+    """The same calls, with the bootstrap's print and with Python's own."""
+    own = python(INSTALL + PRINTS)
+    plain = python("import sys\nsys.stdout.reconfigure(errors='backslashreplace')\n" + PRINTS)
+    assert (own.stdout, own.stderr) == (plain.stdout, plain.stderr)
+    assert own.stdout.count("\n") > 20
+
+
+def test_print_is_one_write(python: Callable[..., Any]) -> None:
+    done = python(INSTALL + """
+import socket
+reading, writing = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+os.dup2(writing.fileno(), 1)
+print("a", 1, None, sep="-")
+print()
+sys.stderr.write(f"{reading.recv(100)} {reading.recv(100)}")
+""")
+    assert done.stderr == r"b'a-1-None\n' b'\n'"
+
+
+def test_print_to_a_stream_that_was_changed(python: Callable[..., Any]) -> None:
+    done = python(INSTALL + """
+sys.stdout.reconfigure(encoding="latin-1")
+print("\\xe9")
+sys.stdout.reconfigure(encoding="utf-8", newline="\\r\\n")
+print("x")
+stream = sys.stdout.detach()
+stream.write(b"raw\\n")
+try:
+    print("y")
+except ValueError as error:
+    sys.stderr.write(str(error))
+""", errors="backslashreplace")
+    assert done.stdout == "\\xe9\nx\r\nraw\n" and "detached" in done.stderr
+
+
+def test_print_is_described(python: Callable[..., Any]) -> None:
+    done = python(INSTALL + """
+import builtins, inspect
+print(print is builtins.print, print.__name__, inspect.signature(print), callable(print))
+""")
+    assert done.stdout.startswith("True print (*args, sep=' ', end='\\n', file=None, flush=False) True"), done.stderr
+
+
 def test_flush(python: Callable[..., Any]) -> None:
     """What the function has put in their place is flushed, whatever it is."""
     done = python(INSTALL + "sys.stdout = open(1, 'w', buffering=4096, closefd=False)\nprint('buffered')\n"
