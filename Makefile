@@ -6,7 +6,6 @@ VERSION := 0.1.0
 # Everything built goes here; other flavours (asan) use another folder, so that objects never mix.
 BUILD ?= build
 PREFIX ?= /usr/local
-LIBEXECDIR ?= $(PREFIX)/libexec/pyaction
 # The distribution's Python: its -dev package has the static library, and the bootstrap must be compiled by the
 # same version. Not whatever python3 comes first in PATH.
 PYTHON ?= /usr/bin/python3
@@ -24,8 +23,7 @@ SANITIZE ?=
 ALL_CFLAGS := -std=gnu17 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) $(HARDENING) $(SANITIZE)
 HARDENED_LINK := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
 
-PROXY_CFLAGS := $(ALL_CFLAGS) -fPIE -Wconversion -Wsign-conversion -DPYACTION_VERSION='"$(VERSION)"' \
-	-DPYACTION_LIBEXECDIR='"$(LIBEXECDIR)"'
+PROXY_CFLAGS := $(ALL_CFLAGS) -fPIE -Wconversion -Wsign-conversion -DPYACTION_VERSION='"$(VERSION)"'
 # What depends on the Python there is. Not asked for by targets that install it first.
 ifneq ($(filter-out deps% run test clean help format,$(or $(MAKECMDGOALS),all)),)
 -include $(BUILD)/python.mk
@@ -127,9 +125,9 @@ test: deps-test
 
 .PHONY: install
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXECDIR)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/pyaction
 	install -m 755 $(BUILD)/pyaction $(DESTDIR)$(PREFIX)/bin/
-	install -m 755 $(BUILD)/pyrunner $(BUILD)/pyunpack $(DESTDIR)$(LIBEXECDIR)/
+	install -m 755 $(BUILD)/pyrunner $(BUILD)/pyunpack $(DESTDIR)$(PREFIX)/libexec/pyaction/
 
 # --- tests -------------------------------------------------------------------------------------------------
 
@@ -196,7 +194,7 @@ SHELL_FILES := .ci/run pyrunner/find-python scripts/install-packages scripts/ser
 lint:
 	clang-format --dry-run --Werror $(C_FILES)
 	clang-tidy --quiet $(filter-out pyrunner/%,$(filter %.c,$(wildcard common/*.c proxy/*.c))) -- -std=gnu17 -D_GNU_SOURCE \
-		-DPYACTION_VERSION='"0"' -DPYACTION_LIBEXECDIR='"/"'
+		-DPYACTION_VERSION='"0"'
 	clang-tidy --quiet $(wildcard pyrunner/*.c) -- -std=gnu17 -D_GNU_SOURCE $(PYTHON_INCLUDES) -DPYRUNNER_PYTHON='"/"'
 	cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enable=warning,portability,performance \
 		--suppress=missingIncludeSystem --suppress=preprocessorErrorDirective --suppress=ctuuninitvar \

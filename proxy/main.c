@@ -30,21 +30,22 @@ struct server {
 	char unpacker_path[PATH_MAX];
 };
 
-/* The path of a program that belongs to this one: beside it where it was built, else where it is installed. */
+/* The path of a program that belongs to this one: beside it where it was built, in ../libexec where it is
+ * installed, below whatever prefix. */
 static void find_program(const char *name, char *path, size_t size)
 {
-	char self[PATH_MAX];
+	static const char *const places[] = { "/", "/../libexec/pyaction/" };
+	char self[PATH_MAX] = "/";
 	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char *slash;
+	int directory_length;
 
-	if (length > 0) {
-		self[length] = '\0';
-		slash = strrchr(self, '/');
-		(void) snprintf(path, size, "%.*s/%s", (int) (slash - self), self, name);
+	self[length > 0 ? length : 1] = '\0';
+	directory_length = (int) (strrchr(self, '/') - self);
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		(void) snprintf(path, size, "%.*s%s%s", directory_length, self, places[i], name);
 		if (access(path, X_OK) == 0)
 			return;
 	}
-	(void) snprintf(path, size, "%s/%s", PYACTION_LIBEXECDIR, name);
 }
 
 static void on_stop_due(void *context)

@@ -9,7 +9,7 @@ from pyaction_bootstrap import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Mapping, Optional
+    from typing import Any, Dict, Mapping, Optional, Tuple
 
 
 def _text_of(value: object) -> str:
@@ -39,30 +39,45 @@ _hidden: Dict[str, Optional[str]] = {}
 _bytes: Dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]
 
 
+# Of a key in a /run body: the variable's name, as text and as bytes.
+_names: Dict[str, Tuple[str, bytes]] = {}
+_NAMES_MAX = 256  # keys are the client's choice; the platforms use eight
+
+
+def _name_of(key: str) -> Tuple[str, bytes]:
+    name = "__OW_" + key.upper()
+    pair = name, name.encode()
+    if len(_names) < _NAMES_MAX:
+        _names[key] = pair
+    return pair
+
+
 def apply_activation(message: Mapping[str, Any]) -> Dict[str, str]:
     """Sets __OW_<NAME> for each member of a /run body but "value", and returns them; those of the activation
-    before that are not in this one get back the value they had before."""
+    before that are not in this one get back the value they had before. What no variable can be, such as a name
+    or a text with a NUL or a lone surrogate, is left out."""
     variables = {}
     for key, value in message.items():
-        if key != "value":
-            try:
-                variables["__OW_" + key.upper()] = _text_of(value)
-            except wire.NotSerializable:  # it has a lone surrogate
-                continue
-    for name in [name for name in _hidden if name not in variables]:
-        _restore(name, _hidden.pop(name))
-    for name, text in variables.items():
-        try:
-            if name in _hidden and _bytes.get(name.encode()) == text.encode():
-                continue
-            before = os.environ.get(name)
-            os.environ[name] = text
-        except (ValueError, OSError):  # a name or value that no variable can have, such as one with NUL
-            if name in _hidden:
-                _restore(name, _hidden.pop(name))
+        if key == "value":
             continue
-        _hidden.setdefault(name, before)
+        try:
+            name, encoded_name = _names.get(key) or _name_of(key)
+            text = _text_of(value)
+            if name not in _hidden or _bytes.get(encoded_name) != text.encode():
+                _set(name, text)
+        except (ValueError, OSError, wire.NotSerializable):
+            continue
+        variables[name] = text
+    if not _hidden.keys() <= variables.keys():
+        for name in [name for name in _hidden if name not in variables]:
+            _restore(name, _hidden.pop(name))
     return variables
+
+
+def _set(name: str, text: str) -> None:
+    before = os.environ.get(name)
+    os.environ[name] = text
+    _hidden.setdefault(name, before)
 
 
 def _restore(name: str, value: Optional[str]) -> None:

@@ -76,11 +76,10 @@ def install() -> None:
 
 def flush() -> None:
     """Flushes what the function put in the place of the log streams; theirs hold nothing back."""
-    for name in ("stdout", "stderr"):
+    for name, ours in zip(("stdout", "stderr"), _streams):
         stream = getattr(sys, name, None)
-        if stream is None or any(stream is ours for ours in _streams):
-            continue
-        try:
-            stream.flush()
-        except Exception:  # the function's own object: whatever it does is its own business
-            pass
+        if stream is not ours and stream is not None:
+            try:
+                stream.flush()
+            except Exception:  # the function's own object: whatever it does is its own business
+                pass

@@ -244,3 +244,56 @@ def test_random_mix_of_good_and_deadly_runs(action):
         if deed == "raise":
             assert answer.error == str(n)
     assert one.out.markers() == one.err.markers() == 60
+
+
+def test_chaos(action, tmp_path):
+    """Clients that leave, functions that die, refusals and second inits, all at once: every answer belongs to
+    its request, and each activation that began has exactly one marker on each stream."""
+    begun = tmp_path / "begun"
+    one = action(
+        "import os, sys\n"
+        f"file = os.open({str(begun)!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)\n"
+        "def main(event):\n"
+        "    os.write(file, b'x')\n"
+        "    print('begin', event['id'], end='')\n"
+        "    if event['do'] == 'exit':\n        sys.exit(1)\n"
+        "    if event['do'] == 'kill':\n        os.kill(os.getpid(), 9)\n"
+        "    if event['do'] == 'raise':\n        raise ValueError(event['id'])\n"
+        "    return {'id': event['id'], 'pad': 'x' * event.get('size', 0)}\n"
+    )
+
+    def client(who: int) -> None:
+        dice = random.Random(who)
+        connection = None
+        for n in range(40):
+            identity = f"{who}-{n}"
+            if connection is None or dice.random() < 0.3:
+                connection = one.connect()
+            deed = dice.choice(["good", "good", "large", "raise", "exit", "kill", "leave", "nonsense", "init", "get"])
+            value = {"id": identity, "do": deed, "size": 300_000 if deed == "large" else 0}
+            if deed == "leave":
+                connection.send(http_request("POST", "/run", json.dumps({"value": value}).encode()))
+                connection.close()
+                connection = None
+            elif deed == "nonsense":
+                assert one.post("/run", b"{nonsense", client=connection).status == 400
+            elif deed == "init":
+                assert one.post("/init", {"value": {"code": "pass"}}, client=connection).status == 403
+            elif deed == "get":
+                assert connection.request("GET", "/run").status == 405
+            else:
+                answer = one.run(value, client=connection)
+                assert answer.status == {"raise": 502, "exit": 400, "kill": 400}.get(deed, 200), (deed, answer)
+                if deed in ("good", "large"):
+                    assert answer.json == {"id": identity, "pad": "x" * value["size"]}
+                if deed == "raise":
+                    assert answer.error == identity
+
+    for pending in [one.background(client, who) for who in range(8)]:
+        pending.result()
+    assert one.result({"id": "last", "do": "good"})["id"] == "last"
+    count = begun.stat().st_size
+    outputs = one.out.activations()
+    assert len(outputs) - 1 == count
+    assert all(output.startswith(b"begin ") and output.count(b"\n") == 1 for output in outputs[:-1])
+    assert one.err.content().count(MARKER) == count

@@ -60,10 +60,10 @@ def run_script(
 
 
 class ActionServer:
-    """A running build/pyaction whose output goes to a file."""
+    """A running build/pyaction, or another binary, whose output goes to a file."""
 
-    def __init__(self, directory: Path) -> None:
-        binary = os.environ.get("PYACTION_BIN", ROOT / "build" / "pyaction")
+    def __init__(self, directory: Path, binary: Optional[Path] = None) -> None:
+        binary = binary or Path(os.environ.get("PYACTION_BIN", ROOT / "build" / "pyaction"))
         assert os.path.isfile(binary), f"{binary} is missing: run make first"
         self.work = directory / "work"
         self.work.mkdir()

@@ -368,6 +368,7 @@ static void test_broken_protocol(void)
 	check_end("script", "<raw s~p~x;pause>", "e", "the runner sent 1 bytes after its reply", "with its reply");
 	check_end("talker", NULL, "e", "the runner sent 4 bytes without being asked", "while idle");
 	check_end("closer", NULL, "e", "it closed its channel to the proxy", "while idle");
+	check_end("closer", "message", "e", "it closed its channel to the proxy", "without reading a message");
 	check_end("script", "<close;pause>", "e", "it closed its channel to the proxy", "while asked");
 	check_end("script", "<raw s~p;close;pause>", "e", "it closed its channel to the proxy", "in its reply");
 }
