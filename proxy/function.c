@@ -469,7 +469,7 @@ static void advance(struct function *function)
 	function->advancing = true;
 	while (function->phase == PHASE_IDLE && function->queue != NULL) {
 		/* Its end is known but not its reason: on_runner_end() comes back here. */
-		if (function->runner != NULL && !runner_is_alive(function->runner) && !function->stopping)
+		if (function->runner != NULL && !runner_is_ready(function->runner) && !function->stopping)
 			break;
 		advance_one(function);
 	}

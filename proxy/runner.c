@@ -218,8 +218,12 @@ void runner_discard(struct runner *runner)
 	kill_group(runner);
 }
 
-bool runner_is_alive(const struct runner *runner)
+bool runner_is_ready(struct runner *runner)
 {
+	int unasked = 0;
+
+	if (!runner->ended && !runner->busy && ioctl(runner->replies.fd, FIONREAD, &unasked) == 0 && unasked > 0)
+		give_up(runner, "it spoke without being asked");
 	return !runner->ended;
 }
 

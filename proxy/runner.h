@@ -44,8 +44,9 @@ void runner_send(struct runner *runner, char *line, size_t length);
 /* True between runner_send() and its on_reply. */
 bool runner_is_busy(const struct runner *runner);
 
-/* False once its end has been noticed: on_end is about to be called. */
-bool runner_is_alive(const struct runner *runner);
+/* Whether a message can be sent. False once its end has been noticed, and when it has said something that
+ * nobody asked for, which must not become the answer to the next message: on_end is about to be called. */
+bool runner_is_ready(struct runner *runner);
 
 /* Passes SIGTERM on, if the function has a handler for it; without one the process would just die, in the
  * middle of an activation. Returns whether it was sent. */

@@ -54,7 +54,7 @@ def _children(value: object, path: str) -> Iterator[Tuple[str, object]]:
 def _find_culprit(value: object, path: str, parents: Set[int]) -> Optional[Tuple[str, str]]:
     """The path of the first value that JSON cannot hold, and what it is; None when there is none."""
     if isinstance(value, str):
-        return None if _is_utf8(value) else (ascii(path)[1:-1], "a string with a lone surrogate")
+        return None if _is_utf8(value) else (path, "a string with a lone surrogate")
     if isinstance(value, float):
         return None if value - value == 0 else (path, f"the float {value!r}")
     if value is None or isinstance(value, int):

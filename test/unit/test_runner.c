@@ -37,7 +37,7 @@ static void on_reply(void *context, struct reply *reply)
 	seen->payload_length = reply->payload_length;
 	seen->payload = steal_ptr(&reply->payload);
 	seen->replied = true;
-	seen->alive_in_reply = runner_is_alive(seen->runner);
+	seen->alive_in_reply = runner_is_ready(seen->runner);
 	if (seen->in_reply != NULL)
 		seen->in_reply(seen);
 }
@@ -135,7 +135,7 @@ static void test_echo(void)
 	struct seen *seen = start("script");
 	bool right = true;
 
-	ok(!runner_is_busy(seen->runner) && runner_is_alive(seen->runner), "a fresh runner is idle and alive");
+	ok(!runner_is_busy(seen->runner) && runner_is_ready(seen->runner), "a fresh runner is idle and alive");
 	for (int i = 0; i < 50; i++) {
 		char text[100];
 
@@ -481,7 +481,7 @@ static void test_steal(void)
 	char *large = malloc(100001);
 
 	kill_only_child();
-	ok(runner_is_alive(seen->runner), "a runner that died unnoticed seems alive");
+	ok(runner_is_ready(seen->runner), "a runner that died unnoticed seems alive");
 	send_text(seen, "unread");
 	ok(run_until(loop, &seen->ended) && tap_is_mem(seen->stolen, seen->stolen_length, "unread", 6),
 		"a message that it never read is given back");

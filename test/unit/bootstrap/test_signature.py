@@ -187,9 +187,9 @@ def test_keywords_only() -> None:
 
 def test_two_callables_in_the_closure_are_not_guessed_at() -> None:
     def wrapper(*args: Any) -> Any:
-        return plain(*args) if other else None
+        return args if one and other else None
 
-    plain, other = plain_2, any_number
+    one, other = plain_1, plain_1
     assert make_call(wrapper)(EVENT, CONTEXT) == (EVENT, CONTEXT)
 
 
