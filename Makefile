@@ -115,13 +115,13 @@ deps-dev:
 # The packages decide which Python there is, so the build is a make of its own.
 .PHONY: run
 run: deps
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) -s --no-print-directory all
 	@scripts/serve-example $(BUILD)
 
 .PHONY: test
 test: deps-test
-	@$(MAKE) --no-print-directory all
-	@$(MAKE) --no-print-directory check
+	@$(MAKE) -s --no-print-directory all
+	@$(MAKE) -s --no-print-directory check
 
 .PHONY: install
 install: all
