@@ -358,6 +358,7 @@ class Server:
         same = settings.stderr == "stdout"
         self.err = self.out if same else Log(directory / "stderr")
         self._clients: List[Client] = []
+        self._signalled = False
         self._threads = concurrent.futures.ThreadPoolExecutor(max_workers=64)
         self.process = self._spawn()
         try:
@@ -459,6 +460,7 @@ class Server:
 
     def signal(self, number: int) -> None:
         """Send a signal to the server itself."""
+        self._signalled = True
         os.kill(self.pid, number)
 
     def wait(self, seconds: float = PATIENCE) -> int:
@@ -525,8 +527,9 @@ class Server:
             if self.process.poll() is None:
                 problems += self._idle_problems()
                 problems += self._stop_problems()
-            elif self.process.returncode != self.settings.exit_status:
-                problems.append(f"the server exited {self.process.returncode}")
+            elif self.process.returncode != self.settings.exit_status or not self._signalled:
+                asked = "" if self._signalled else " without having been asked to"
+                problems.append(f"the server exited {self.process.returncode}{asked}: {self._tail()}")
             problems += self._remains()
         finally:
             self._kill_everything()

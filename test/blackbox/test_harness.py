@@ -61,6 +61,7 @@ FAULTS = {
     "exit-status": ("pass", "os._exit(3)", "exited 3 after SIGTERM"),
     "slow-stop": ("pass", "time.sleep(1000)", "did not stop within"),
     "early-end": ("child.kill(); os._exit(7)", "pass", "exited 7"),
+    "early-good-end": ("child.kill(); os._exit(0)", "pass", "exited 0 without having been asked to"),
     "address-sanitizer": (
         "os.write(2, b'==1==ERROR: AddressSanitizer: heap-use-after-free')",
         "pass",
@@ -94,7 +95,7 @@ def start(tmp_path: pathlib.Path, monkeypatch, at_request: str, at_stop: str, **
 def test_fault_is_found(tmp_path, monkeypatch, fault):
     at_request, at_stop, complaint = FAULTS[fault]
     server = start(tmp_path, monkeypatch, at_request, at_stop)
-    if fault == "early-end":
+    if fault.startswith("early"):
         with pytest.raises(ConnectionError):
             server.request("GET", "/")
         server.wait()

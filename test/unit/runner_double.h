@@ -7,7 +7,7 @@
  *   half     reads one byte, then ends with status 6
  *   mute     neither reads nor writes nor ends
  *   closer   closes its channel and goes on
- *   talker   sends four bytes without being asked
+ *   talker   sends four bytes without being asked, then stops (SIGSTOP)
  *
  * DOUBLE_INIT in the environment are the commands for an init message, whatever it holds.
  *
@@ -21,6 +21,7 @@
  *   out TEXT, err TEXT   writes TEXT to fd 1 or 2; ~ is a newline
  *   flood N      writes N bytes to fd 1
  *   exit N, kill N, close, pause
+ *   trap TEXT    from now on SIGTERM makes it write TEXT to fd 1 and end with status 7; without TEXT, nothing
  *   fork         starts a process that keeps all descriptors and does not end by itself
  */
 #pragma once
@@ -104,6 +105,30 @@ static void double_die(int number)
 	(void) kill(getpid(), number);
 }
 
+static const char *double_last_words;
+
+static void double_on_sigterm(int number)
+{
+	(void) number;
+	if (double_last_words[0] == '\0')
+		return;
+	(void) !write(STDOUT_FILENO, double_last_words, strlen(double_last_words));
+	_exit(7);
+}
+
+static void double_trap(const char *last_words)
+{
+	const struct sigaction action = { .sa_handler = double_on_sigterm, .sa_flags = SA_RESTART };
+	sigset_t wanted;
+
+	double_last_words = strdup(last_words);
+	(void) sigaction(SIGTERM, &action, NULL);
+	/* A test's second loop hands down the mask of its first. */
+	sigemptyset(&wanted);
+	sigaddset(&wanted, SIGTERM);
+	(void) sigprocmask(SIG_UNBLOCK, &wanted, NULL);
+}
+
 static bool is_init_message(const char *line)
 {
 	return strstr(line, "\"handler\":") != NULL;
@@ -135,6 +160,8 @@ static void double_command(const char *command, const char *argument, const char
 		_exit(atoi(argument));
 	else if (strcmp(command, "kill") == 0)
 		double_die(atoi(argument));
+	else if (strcmp(command, "trap") == 0)
+		double_trap(argument);
 	else if (strcmp(command, "close") == 0)
 		(void) (close(DOUBLE_MESSAGES) + close(DOUBLE_REPLIES));
 	else if (strcmp(command, "pause") == 0 || (strcmp(command, "fork") == 0 && fork() == 0))
@@ -185,6 +212,12 @@ static _Noreturn void double_serve(void)
 	_exit(0);
 }
 
+static void double_talk(void)
+{
+	double_send(DOUBLE_REPLIES, "what", 4);
+	(void) kill(getpid(), SIGSTOP);
+}
+
 /* First thing in main: does not return in a process that was started as a runner. */
 static void become_runner_double(void)
 {
@@ -198,7 +231,7 @@ static void become_runner_double(void)
 	if (strcmp(mode, "half") == 0)
 		_exit(read(DOUBLE_MESSAGES, &byte, 1) == 1 ? 6 : 97);
 	if (strcmp(mode, "talker") == 0)
-		double_send(DOUBLE_REPLIES, "what", 4);
+		double_talk();
 	if (strcmp(mode, "closer") == 0)
 		(void) (close(DOUBLE_MESSAGES) + close(DOUBLE_REPLIES));
 	if (strcmp(mode, "script") == 0)

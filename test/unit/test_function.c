@@ -534,14 +534,13 @@ static void test_death_before_init(void)
 static void test_runner_that_cannot_start(void)
 {
 	set_up("exit");
-	run_ms(test.loop, 100);
-	ok(has_no_children(), "a runner that ends by itself is not started over and over again");
+	ok(settle(), "a runner that ends by itself is not started over and over again");
 	ok(is_outcome(
 		   init("main"), OUTCOME_INIT_EXITED, "Cannot start action. Check logs for details. (exit status 5)"),
 		"... an init says so");
 	(void) (came_out(MARKER) && came_error("Command exited abruptly during initialization.\n" MARKER));
 	(void) setenv("RUNNER_DOUBLE", "script", 1);
-	run_ms(test.loop, 100);
+	(void) settle();
 	ok(is_initialized(init("main")), "... the next finds one that works");
 	tear_down();
 }
@@ -677,7 +676,7 @@ static void check_abort(struct asked *head, const char *phase)
 		"... both end when it is aborted");
 	ok(function_is_idle(test.function), "... and it is idle");
 	ok(is_outcome(submit(INVOCATION_RUN, "{}"), OUTCOME_STOPPING, STOPPING), "... and takes nothing any more");
-	run_ms(test.loop, 20);
+	ok(settle(), "... and no process is left");
 	tear_down();
 }
 
@@ -724,6 +723,71 @@ static void test_abort(void)
 	check_abort(asked, "writing the output");
 }
 
+/* A function that wants to know of the end is told, and has time for it. */
+static void test_stop_is_told(void)
+{
+	bool ended = false;
+
+	set_up("script");
+	ok(is_initialized(init("main")), "init");
+	ok(is_outcome(run("<trap bye;reply success>"), OUTCOME_SUCCESS, "<trap bye;reply success>"),
+		"a handler for SIGTERM");
+	(void) came_out(MARKER);
+	function_stop(test.function);
+	ok(!function_is_idle(test.function), "stopped, it is not idle before the process has ended");
+	for (int i = 0; i < 5000 && !ended; i++) {
+		run_ms(test.loop, 2);
+		ended = function_is_idle(test.function);
+	}
+	ok(ended && came_out("bye"), "... which it does, with its last words");
+	ok(has_no_children(), "... and no other is started");
+	tear_down();
+
+	set_up("script");
+	ok(is_initialized(init("main")), "init");
+	ok(is_outcome(run("<trap;reply success>"), OUTCOME_SUCCESS, "<trap;reply success>"),
+		"a handler that does not end");
+	function_stop(test.function);
+	run_ms(test.loop, 50);
+	ok(!function_is_idle(test.function), "stopped, it goes on");
+	function_abort(test.function);
+	ok(function_is_idle(test.function), "... until it is aborted");
+	tear_down();
+}
+
+static void test_stop_ends_a_run(void)
+{
+	struct asked *asked;
+
+	set_up("script");
+	ok(is_initialized(init("main")), "init");
+	ok(is_outcome(run("<trap bye;reply success>"), OUTCOME_SUCCESS, "<trap bye;reply success>"),
+		"a handler for SIGTERM");
+	asked = submit(INVOCATION_RUN, "<pause>");
+	run_ms(test.loop, 20);
+	function_stop(test.function);
+	ok(run_until(test.loop, &asked->done) && is_outcome(asked, OUTCOME_EXITED, "command exited (exit status 7)"),
+		"stopped in the middle of a run, it may end it");
+	tear_down();
+}
+
+/* What a function says on its own channel while idle is not the answer to the next run. */
+static void test_forged_answer(void)
+{
+	static const char forging[] = "<reply success;kill 19;raw {\"status\":\"success\"}~forged~;kill 19>";
+	pid_t pid;
+
+	set_up("script");
+	ok(is_initialized(init("main")), "init");
+	ok(is_outcome(run(forging), OUTCOME_SUCCESS, forging), "a run");
+	pid = only_child();
+	(void) waitid(P_PID, (id_t) pid, &(siginfo_t) { 0 }, WSTOPPED);
+	(void) kill(pid, SIGCONT);
+	(void) waitid(P_PID, (id_t) pid, &(siginfo_t) { 0 }, WSTOPPED);
+	ok(is_outcome(run("{\"n\":1}"), OUTCOME_SUCCESS, "{\"n\":1}"), "the next one has its own answer");
+	tear_down();
+}
+
 /* The proxy's own end: freed in the middle of what it did. */
 static void test_free_after_stop(void)
 {
@@ -764,6 +828,9 @@ int main(int argc, char **argv)
 	test_stop();
 	test_stop_with_dying_runner();
 	test_abort();
+	test_stop_is_told();
+	test_stop_ends_a_run();
+	test_forged_answer();
 	test_free_after_stop();
 	return done_testing();
 }

@@ -66,8 +66,9 @@ static struct seen *start(const char *mode)
 	struct seen *seen = calloc(1, sizeof(*seen));
 	char variable[100];
 	const char *const extra[] = { variable, NULL };
+	cleanup_fd int null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	const struct runner_config config = {
-		.path = self, .stdout_fd = STDERR_FILENO, .stderr_fd = STDERR_FILENO, .extra_environment = extra
+		.path = self, .stdout_fd = null_fd, .stderr_fd = STDERR_FILENO, .extra_environment = extra
 	};
 	struct err err;
 
@@ -530,10 +531,47 @@ static void test_nothing_to_steal(void)
 
 	seen = start("talker");
 	send_text(seen, "unread");
-	run_ms(loop, 30);
+	(void) waitid(P_PID, (id_t) only_child(), &(siginfo_t) { 0 }, WSTOPPED);
 	kill_only_child();
 	ok(run_until(loop, &seen->ended) && seen->stolen == NULL,
 		"nor is one that a runner talks about without reading it");
+	finish(seen);
+}
+
+/* --- stopping it -------------------------------------------------------------------------------------- */
+
+static void test_terminate(void)
+{
+	struct seen *seen = start("script");
+
+	send_text(seen, "ready?");
+	ok(run_until(loop, &seen->replied) && !runner_terminate(seen->runner),
+		"without a handler SIGTERM is not passed on");
+	seen->replied = false;
+	send_text(seen, "still here");
+	ok(run_until(loop, &seen->replied) && strcmp(seen->payload, "still here") == 0, "... and it goes on");
+	seen->replied = false;
+	send_text(seen, "<trap bye;reply success>");
+	ok(run_until(loop, &seen->replied) && runner_terminate(seen->runner), "with a handler it is");
+	ok(run_until(loop, &seen->ended) && strcmp(seen->reason, "exit status 7") == 0, "... and that decides");
+	finish(seen);
+}
+
+/* It has spoken while idle, and the loop has not looked yet: that must not become the next answer. */
+static void test_unasked_before_a_message(void)
+{
+	struct seen *seen = start("script");
+	pid_t pid;
+
+	send_text(seen, "<raw s~p~;kill 19;raw forged~reply~;kill 19>");
+	ok(run_until(loop, &seen->replied) && runner_is_ready(seen->runner), "a reply, after which it stops");
+	pid = only_child();
+	(void) waitid(P_PID, (id_t) pid, &(siginfo_t) { 0 }, WSTOPPED);
+	(void) kill(pid, SIGCONT);
+	(void) waitid(P_PID, (id_t) pid, &(siginfo_t) { 0 }, WSTOPPED);
+	ok(!runner_is_ready(seen->runner), "another that nobody asked for: it is not ready for a message");
+	ok(run_until(loop, &seen->ended) && strcmp(seen->order, "re") == 0, "... and ends");
+	is_str(seen->reason, "it spoke without being asked", "... for that reason");
 	finish(seen);
 }
 
@@ -564,6 +602,8 @@ int main(int argc, char **argv)
 	test_discard();
 	test_steal();
 	test_nothing_to_steal();
+	test_terminate();
+	test_unasked_before_a_message();
 	loop_free(loop);
 	is_int(count_open_fds(), fds, "no descriptor is left open");
 	return done_testing();
