@@ -59,11 +59,15 @@ class Helper:
         os.close(is_over)
         if child > 0:
             os.waitpid(child, 0)
+            # The helper works towards us from the other end, and writes what will be needed once more, after a
+            # crash; here it would only take time.
+            sys.dont_write_bytecode = True
 
     def stop(self) -> None:
         """What is not imported by now need not be compiled."""
         if self._alive is None:
             return
+        sys.dont_write_bytecode = False
         try:
             if os.fstat(self._alive).st_ino == self._inode:  # the function may have closed what it does not know
                 os.close(self._alive)
