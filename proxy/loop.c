@@ -1,11 +1,26 @@
 #include "loop.h"
 
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
 
-enum { EVENTS_AT_ONCE = 16 };
+enum {
+	EVENTS_AT_ONCE = 16,
+	/* How long to look for an event before sleeping. To fall asleep and be woken costs two processors about
+	 * 30 us where they are virtual and otherwise idle: a request took 125 us instead of 57 (measured). */
+	LOOK_US = 50,
+	/* After so many looks in vain the waits sleep at once, but for one in so many. */
+	LOOKS_IN_VAIN = 4,
+	LOOK_AGAIN = 64,
+};
+
+/* Whether looking for an event has paid lately. */
+struct prediction {
+	unsigned in_vain; /* in a row */
+	unsigned slept;   /* since the last look */
+};
 
 struct loop {
 	int epoll_fd;
@@ -19,6 +34,9 @@ struct loop {
 	void *before_wait_context;
 	loop_on_signal on_signal;
 	void *on_signal_context;
+	bool may_look; /* there is a second processor to run what is waited for */
+	struct prediction predictions[2];
+	struct prediction *prediction; /* for the present kind of wait */
 	bool stopping;
 };
 
@@ -97,6 +115,13 @@ static int open_signals(struct loop *loop, struct err *err)
 	return loop_watch(loop, &loop->signals, EPOLLIN, err);
 }
 
+static bool has_second_processor(void)
+{
+	cpu_set_t processors;
+
+	return sched_getaffinity(0, sizeof(processors), &processors) == 0 && CPU_COUNT(&processors) > 1;
+}
+
 static void loop_freep(struct loop **loop)
 {
 	loop_free(*loop);
@@ -114,6 +139,8 @@ int loop_new(struct loop **ret_loop, struct err *err)
 	if (loop->epoll_fd < 0)
 		return err_errno(err, -errno, "cannot make the event loop");
 
+	loop->may_look = has_second_processor();
+	loop_expect_answer(loop, false);
 	r = open_signals(loop, err);
 	if (r < 0)
 		return r;
@@ -249,12 +276,47 @@ static int wait_ms(struct loop *loop)
 	return limit;
 }
 
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	(void) clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
+}
+
+static bool should_look(const struct loop *loop)
+{
+	struct prediction *prediction = loop->prediction;
+
+	if (!loop->may_look)
+		return false;
+	return prediction->in_vain < LOOKS_IN_VAIN || ++prediction->slept % LOOK_AGAIN == 0;
+}
+
+static int wait_for_events(struct loop *loop, int timeout_ms)
+{
+	if (timeout_ms != 0 && should_look(loop)) {
+		uint64_t end_us = now_us() + LOOK_US;
+
+		do {
+			int count = epoll_wait(loop->epoll_fd, loop->ready, EVENTS_AT_ONCE, 0);
+
+			if (count != 0) {
+				loop->prediction->in_vain = 0;
+				return count;
+			}
+		} while (now_us() < end_us);
+		loop->prediction->in_vain++;
+	}
+	return epoll_wait(loop->epoll_fd, loop->ready, EVENTS_AT_ONCE, timeout_ms);
+}
+
 int loop_run(struct loop *loop, struct err *err)
 {
 	while (!loop->stopping) {
 		int timeout_ms = wait_ms(loop);
 
-		loop->ready_count = epoll_wait(loop->epoll_fd, loop->ready, EVENTS_AT_ONCE, timeout_ms);
+		loop->ready_count = wait_for_events(loop, timeout_ms);
 		if (loop->ready_count < 0) {
 			loop->ready_count = 0;
 			if (errno != EINTR)
@@ -270,6 +332,11 @@ int loop_run(struct loop *loop, struct err *err)
 		run_due_timers(loop);
 	}
 	return 0;
+}
+
+void loop_expect_answer(struct loop *loop, bool expected)
+{
+	loop->prediction = &loop->predictions[expected ? 1 : 0];
 }
 
 void loop_stop(struct loop *loop)

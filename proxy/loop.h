@@ -68,6 +68,11 @@ void loop_timer_clear(struct loop *loop, struct timer *timer);
 void loop_child_watch(struct loop *loop, struct child_watch *child);
 void loop_child_unwatch(struct loop *loop, struct child_watch *child);
 
+/* Says whether the next wait is for an answer to something that was sent. Waits for answers and all others are
+ * told apart in predicting how long they take: where events use to come within microseconds, a wait looks for
+ * them a short while before it sleeps. */
+void loop_expect_answer(struct loop *loop, bool expected);
+
 /* Waits for one child to end, without running anything but its callback. */
 void loop_reap_child(struct loop *loop);
 

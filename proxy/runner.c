@@ -41,6 +41,8 @@ static void runner_free(struct runner *runner)
 {
 	loop_unwatch(runner->loop, &runner->messages);
 	loop_unwatch(runner->loop, &runner->replies);
+	if (runner->busy)
+		loop_expect_answer(runner->loop, false);
 	loop_child_unwatch(runner->loop, &runner->child);
 	loop_timer_clear(runner->loop, &runner->exit_grace);
 	fd_close(runner->messages.fd);
@@ -119,13 +121,19 @@ static int take_bytes(struct runner *runner, const char *space, size_t count, st
 	return reply_feed(&runner->reply, runner->buffer, count, LIMIT_REPLY_MAX, err);
 }
 
+static void set_busy(struct runner *runner, bool busy)
+{
+	runner->busy = busy;
+	loop_expect_answer(runner->loop, busy);
+}
+
 static void deliver(struct runner *runner)
 {
 	struct reply reply = runner->reply;
 
 	/* Moved out first: the callback may send the next message. */
 	runner->reply = (struct reply) { 0 };
-	runner->busy = false;
+	set_busy(runner, false);
 	drop_line(runner);
 	runner->callbacks.on_reply(runner->callbacks.context, &reply);
 	reply_reset(&reply);
@@ -274,7 +282,7 @@ void runner_send(struct runner *runner, char *line, size_t length)
 	runner->line = line;
 	runner->line_length = length + 1;
 	runner->line_sent = 0;
-	runner->busy = true;
+	set_busy(runner, true);
 	write_line(runner);
 }
 

@@ -39,9 +39,10 @@ class Context:
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         """variables: those of the activation; the process's own stand in for what it does not bring."""
+        attributes = self.__dict__
         for attribute, variable in _ATTRIBUTES:
             value = variables.get(variable)
-            setattr(self, attribute, environ.get(variable, "") if value is None else value)
+            attributes[attribute] = environ.get(variable, "") if value is None else value
         deadline = variables.get("__OW_DEADLINE")
         self.deadline = _parse_deadline(environ.get("__OW_DEADLINE", "") if deadline is None else deadline)
 

@@ -62,7 +62,7 @@ def apply_activation(message: Mapping[str, Any]) -> Dict[str, str]:
             continue
         try:
             name, encoded_name = _names.get(key) or _name_of(key)
-            text = _text_of(value)
+            text = value if type(value) is str else _text_of(value)
             if name not in _hidden or _bytes.get(encoded_name) != text.encode():
                 _set(name, text)
         except (ValueError, OSError, wire.NotSerializable):

@@ -67,11 +67,12 @@ def _initialize(message: Dict[str, Any]) -> openwhisk.Function:
     stdlib.function_folders.append(root)
     environment.apply_init(message["env"])
     virtualenv.use(root)
-    compiler = precompile.Helper(root)
+    compiler = precompile.Helper(root) if not message["source"] else None
     try:
         handler = loader.load(root, message["handler"], message["source"])
     finally:
-        compiler.stop()
+        if compiler is not None:
+            compiler.stop()
     return openwhisk.Function(handler)
 
 

@@ -75,9 +75,16 @@ def _import_module(name: str) -> ModuleType:
     return sys.modules[name]
 
 
+class _MainLoader(SourceFileLoader):  # type: ignore[misc]
+    """Leaves no bytecode: the file is imported once, and writing costs more than compiling most of them."""
+
+    def set_data(self, path: str, data: bytes, **options: int) -> None:
+        """Does nothing."""
+
+
 def _import_main(root: str) -> ModuleType:
     path = _find_main(root)
-    loader = SourceFileLoader(_MAIN_MODULE, path)
+    loader = _MainLoader(_MAIN_MODULE, path)
     spec = ModuleSpec(_MAIN_MODULE, loader, origin=path)
     spec.has_location = True
     module = module_from_spec(spec)

@@ -35,6 +35,7 @@ class Function:
 
     def __init__(self, handler: Callable[..., Any]) -> None:
         self._call = make_call(handler)
+        self._takes_context = self._call is handler  # else it is wrapped, to be called with less
 
     def run(self, event: Any, variables: Mapping[str, str]) -> Tuple[str, bytes]:
         """Calls the handler with event. variables: those of the activation. Returns the status of the reply
@@ -43,7 +44,7 @@ class Function:
         Lets SystemExit through, which ends the process as it would anywhere.
         """
         try:
-            result = self._call(event, Context(variables))
+            result = self._call(event, Context(variables) if self._takes_context else None)
             if hasattr(type(result), "__await__"):
                 result = _await(result)
         except SystemExit:

@@ -126,6 +126,21 @@ def _lasting_sockets() -> Set[str]:
     return inodes
 
 
+def may_watch(become: Sequence[str]) -> bool:
+    """Whether the open files of a process started with these words before it can be listed: root in a container
+    may often not look into another user's processes (ptrace(2), access mode checks)."""
+    probe = subprocess.Popen([*become, "sleep", "60"])
+    try:
+        wait_until(lambda: pathlib.Path(f"/proc/{probe.pid}/comm").read_text() == "sleep\n", "the probe runs")
+        os.listdir(f"/proc/{probe.pid}/fd")
+    except PermissionError:
+        return False
+    finally:
+        probe.kill()
+        probe.wait()
+    return True
+
+
 def open_files(pid: int) -> List[str]:
     """What each open file descriptor of a process leads to, sorted; client connections left out."""
     lasting = _lasting_sockets()

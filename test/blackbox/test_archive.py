@@ -15,7 +15,7 @@ import pytest
 
 from . import archives
 from .archives import Entry, directory_entry, file_entry, link_entry, zip_of, zip_of_entries
-from .harness import EXECUTABLE, MARKER, PYTHON
+from .harness import EXECUTABLE, MARKER, PYTHON, may_watch
 
 HELLO = "def main():\n    return {'hello': 'zip'}\n"
 MAIN = file_entry("__main__.py", HELLO)
@@ -620,6 +620,8 @@ def unprivileged(server):
     user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     if subprocess.run([*user, "test", "-x", str(EXECUTABLE)], check=False).returncode != 0:
         pytest.skip("the executable is out of the other user's reach")
+    if not may_watch(user):
+        pytest.skip("may not look into another user's processes")
     one = server(wrapper=user, options=["--work-dir", str(work_dir)])
     yield one
     one.finish()
