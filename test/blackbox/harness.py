@@ -132,7 +132,8 @@ def may_watch(become: Sequence[str]) -> bool:
     probe = subprocess.Popen([*become, "sleep", "60"])
     try:
         wait_until(lambda: pathlib.Path(f"/proc/{probe.pid}/comm").read_text() == "sleep\n", "the probe runs")
-        os.listdir(f"/proc/{probe.pid}/fd")
+        os.readlink(f"/proc/{probe.pid}/exe")
+        os.readlink(f"/proc/{probe.pid}/fd/0")
     except PermissionError:
         return False
     finally:
