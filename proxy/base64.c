@@ -71,3 +71,28 @@ int base64_decode(char *text, size_t length, size_t *ret_length, struct err *err
 	*ret_length = written;
 	return 0;
 }
+
+char *base64_encode(const char *data, size_t length, size_t *ret_length)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const unsigned char *bytes = (const unsigned char *) data;
+	char *text = malloc((length + 2) / 3 * 4 + 1);
+	char *at = text;
+
+	if (text == NULL)
+		return NULL;
+	for (size_t i = 0; i < length; i += 3) {
+		size_t count = length - i < 3 ? length - i : 3;
+		uint32_t group = (uint32_t) bytes[i] << 16;
+
+		group |= count > 1 ? (uint32_t) bytes[i + 1] << 8 : 0;
+		group |= count > 2 ? bytes[i + 2] : 0;
+		*at++ = digits[group >> 18];
+		*at++ = digits[group >> 12 & 63];
+		*at++ = count > 1 ? digits[group >> 6 & 63] : '=';
+		*at++ = count > 2 ? digits[group & 63] : '=';
+	}
+	*at = '\0';
+	*ret_length = (size_t) (at - text);
+	return text;
+}

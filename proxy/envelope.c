@@ -1,10 +1,13 @@
 #include "envelope.h"
 
 #include "base64.h"
+#include "limits.h"
 
 #include <cjson/cJSON.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define UNMARSHAL "Error unmarshaling request: "
 
@@ -21,6 +24,8 @@ void envelope_done(struct envelope *envelope)
 		free((void *) *variable);
 	free(envelope->start_variables);
 	free(envelope->handler);
+	free(envelope->folder);
+	free(envelope->convention);
 	free(envelope->code);
 	free(envelope->environment);
 	*envelope = (struct envelope) { 0 };
@@ -117,11 +122,15 @@ static int take_environment(
 	struct envelope *envelope, const cJSON *environment, const char *text, size_t length, struct err *err)
 {
 	struct json_span value = { .start = "{}", .length = 2 }, span = value;
+	int r;
 
 	if (environment != NULL &&
 		(json_find_member(text, length, "value", &value) < 0 ||
 			json_find_member(value.start, value.length, "env", &span) < 0))
 		return err_set(err, -EINVAL, UNMARSHAL "value.env must be spelled without escapes");
+	r = list_start_variables(envelope, environment, err);
+	if (r < 0)
+		return r;
 	envelope->environment = strndup(span.start, span.length);
 	if (envelope->environment == NULL)
 		return err_errno(err, -ENOMEM, "cannot take the environment");
@@ -130,10 +139,25 @@ static int take_environment(
 	for (char *at = envelope->environment; *at != '\0'; at++)
 		if (*at == '\n')
 			*at = '\r';
-	return list_start_variables(envelope, environment, err);
+	environment = cJSON_GetObjectItemCaseSensitive(environment, "PYACTION_CONVENTION");
+	if (cJSON_IsString(environment) && environment->valuestring[0] != '\0') {
+		envelope->convention = strdup(environment->valuestring);
+		if (envelope->convention == NULL)
+			return err_errno(err, -ENOMEM, "cannot take the environment");
+	}
+	return 0;
 }
 
 /* --- code -------------------------------------------------------------------------------------------- */
+
+static enum code_kind kind_of(const char *code, size_t length)
+{
+	if (length >= 2 && memcmp(code, "PK", 2) == 0)
+		return CODE_ZIP;
+	if (length >= 2 && memcmp(code, "\x1f\x8b", 2) == 0)
+		return CODE_GZIP;
+	return CODE_SOURCE;
+}
 
 static int take_code(struct envelope *envelope, cJSON *code, bool binary, struct err *err)
 {
@@ -151,10 +175,7 @@ static int take_code(struct envelope *envelope, cJSON *code, bool binary, struct
 	if (r < 0)
 		return err_wrap(err, r, "cannot decode the request");
 	envelope->code[envelope->code_length] = '\0'; /* in place of a digit: decoding shortens */
-	if (envelope->code_length >= 2 && memcmp(envelope->code, "PK", 2) == 0)
-		envelope->kind = CODE_ZIP;
-	else if (envelope->code_length >= 2 && memcmp(envelope->code, "\x1f\x8b", 2) == 0)
-		envelope->kind = CODE_GZIP;
+	envelope->kind = kind_of(envelope->code, envelope->code_length);
 	return 0;
 }
 
@@ -231,6 +252,132 @@ static int parse(struct envelope *envelope, const char *text, size_t length, str
 		return r;
 	return take_code(envelope, code, cJSON_IsTrue(binary), err);
 }
+
+/* --- code from a path -------------------------------------------------------------------------------- */
+
+static bool is_file(const char *folder, const char *name)
+{
+	cleanup_free char *path = NULL;
+	struct stat file;
+
+	return asprintf(&path, "%s/%s", folder, name) >= 0 && stat(path, &file) == 0 && S_ISREG(file.st_mode);
+}
+
+/* What a folder is started with when nobody says it. */
+static const char *usual_handler(const char *folder)
+{
+	static const struct {
+		const char *file, *handler;
+	} usual[] = {
+		{ "__main__.py", "main" },
+		{ "lambda_function.py", "lambda_function.lambda_handler" },
+		{ "index.py", "index.main_handler" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(usual); i++)
+		if (is_file(folder, usual[i].file))
+			return usual[i].handler;
+	return usual[0].handler;
+}
+
+static int take_folder(struct envelope *envelope, const char *path, const char *handler, struct err *err)
+{
+	envelope->kind = CODE_FOLDER;
+	envelope->folder = realpath(path, NULL);
+	if (envelope->folder == NULL)
+		return err_errno(err, -errno, "cannot find the code at '%s'", path);
+	envelope->handler = strdup(handler != NULL ? handler : usual_handler(envelope->folder));
+	return envelope->handler != NULL ? 0 : err_errno(err, -ENOMEM, "cannot take the code at '%s'", path);
+}
+
+/* A source is its folder and a handler that names it. */
+static int take_source(struct envelope *envelope, const char *path, const char *handler, struct err *err)
+{
+	cleanup_free char *real = realpath(path, NULL);
+	char *name = real != NULL ? strrchr(real, '/') : NULL;
+	char *suffix = name != NULL ? strrchr(name, '.') : NULL;
+	int r;
+
+	if (real == NULL)
+		return err_errno(err, -errno, "cannot find the code at '%s'", path);
+	if (suffix == NULL || strcmp(suffix, ".py") != 0)
+		return err_set(err, -EINVAL,
+			"cannot use the code at '%s': it is no folder, no archive, and not called NAME.py", path);
+	*name++ = '\0';
+	*suffix = '\0';
+	envelope->kind = CODE_FOLDER;
+	if (handler != NULL && strchr(handler, '.') != NULL)
+		envelope->handler = strdup(handler);
+	else if (asprintf(&envelope->handler, "%s.%s", name, handler != NULL ? handler : "main") < 0)
+		envelope->handler = NULL;
+	envelope->folder = strdup(real[0] != '\0' ? real : "/");
+	r = envelope->handler != NULL && envelope->folder != NULL ? 0 : -ENOMEM;
+	return r < 0 ? err_errno(err, r, "cannot take the code at '%s'", path) : 0;
+}
+
+static int read_file(struct envelope *envelope, int fd, const char *path, size_t size, struct err *err)
+{
+	size_t length = 0;
+
+	if (size > LIMIT_BODY_MAX)
+		return err_errno(err, -EFBIG, "cannot read '%s'", path);
+	envelope->code = malloc(size + 1);
+	if (envelope->code == NULL)
+		return err_errno(err, -ENOMEM, "cannot read '%s'", path);
+	while (length < size) {
+		ssize_t count = read(fd, envelope->code + length, size - length);
+
+		if (count < 0)
+			return err_errno(err, -errno, "cannot read '%s'", path);
+		if (count == 0)
+			break;
+		length += (size_t) count;
+	}
+	envelope->code[length] = '\0';
+	envelope->code_length = length;
+	return 0;
+}
+
+static int take_path(struct envelope *envelope, const char *path, const char *handler, struct err *err)
+{
+	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat file;
+	char start[2] = "";
+	int r;
+
+	if (fd < 0 || fstat(fd, &file) < 0)
+		return err_errno(err, -errno, "cannot find the code at '%s'", path);
+	envelope->environment = strdup("{}");
+	if (envelope->environment == NULL)
+		return err_errno(err, -ENOMEM, "cannot take the code at '%s'", path);
+	if (S_ISDIR(file.st_mode))
+		return take_folder(envelope, path, handler, err);
+	if (!S_ISREG(file.st_mode) || pread(fd, start, sizeof(start), 0) < 0)
+		return err_set(err, -EINVAL, "cannot use the code at '%s': it is no folder and no file", path);
+	envelope->kind = kind_of(start, sizeof(start));
+	if (envelope->kind == CODE_SOURCE)
+		return take_source(envelope, path, handler, err);
+	r = read_file(envelope, fd, path, (size_t) file.st_size, err);
+	if (r < 0)
+		return r;
+	envelope->handler = strdup(handler != NULL ? handler : "main");
+	return envelope->handler != NULL ? 0 : err_errno(err, -ENOMEM, "cannot take the code at '%s'", path);
+}
+
+int envelope_from_path(struct envelope *ret_envelope, const char *path, const char *handler, struct err *err)
+{
+	struct envelope envelope = { 0 };
+	int r = take_path(&envelope, path, handler, err);
+
+	if (r < 0) {
+		envelope_done(&envelope);
+		return r;
+	}
+	*ret_envelope = envelope;
+	return 0;
+}
+
+/* ----------------------------------------------------------------------------------------------------- */
 
 int envelope_parse(struct envelope *ret_envelope, const char *text, size_t length, struct err *err)
 {

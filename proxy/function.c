@@ -1,7 +1,6 @@
 #include "function.h"
 
 #include "code_dir.h"
-#include "envelope.h"
 #include "json.h"
 #include "limits.h"
 #include "runner.h"
@@ -10,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* What the invocation at the head of the queue is waiting for. */
 enum phase {
@@ -21,12 +21,17 @@ enum phase {
 	PHASE_ENDING,         /* its output is being written */
 };
 
+enum invocation_kind { INVOCATION_INIT, INVOCATION_LOAD, INVOCATION_RUN };
+
 struct invocation {
 	enum invocation_kind kind;
-	char *body;
+	char *body; /* of INIT; of RUN the message, once it is made and not sent */
 	size_t length;
-	void (*on_done)(void *context, struct outcome *outcome);
+	struct envelope envelope;        /* of LOAD */
+	const struct platform *platform; /* of RUN */
+	invocation_done on_done;
 	void *context;
+	bool started; /* the message was made, and the log has the platform's first lines */
 	int attempts; /* runners that ended before they read its message */
 	struct invocation *next;
 };
@@ -39,7 +44,12 @@ struct function {
 	struct invocation *queue, **queue_end;
 	size_t queued;
 	enum phase phase;
-	struct outcome outcome; /* of the head, in PHASE_ENDING */
+	struct outcome outcome; /* of the head, complete in PHASE_ENDING */
+	struct timer watchdog;  /* set while the head has a limit to keep */
+	uint64_t deadline_ms;   /* of loop_now_ms(); 0: none */
+	uint64_t phase_since_us;
+	struct cold_start cold_start; /* not reported yet; init_us 0: it has been */
+	bool killed;      /* the runner, for a limit; outcome.kind says which */
 	bool advancing;
 	bool stopping;
 	bool terminating; /* the runner has been sent SIGTERM and has not ended */
@@ -49,18 +59,27 @@ struct function {
 
 	/* The code: there is some when initialized is set or an init is under way. */
 	bool initialized;
-	struct code_dir *code_dir;
-	struct envelope envelope; /* of the code; the code text itself is dropped once it is on disk */
+	enum convention convention;
+	struct code_dir *code_dir; /* holds the code, or what is installed for a folder of the user's own */
+	struct envelope envelope;  /* of the code; the code text itself is dropped once it is on disk */
 	char *init_line;
 	size_t init_line_length;
 };
 
 static void advance(struct function *function);
 
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	(void) clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
+}
+
 /* --- the runner -------------------------------------------------------------------------------------- */
 
 static void on_runner_reply(void *context, struct reply *reply);
-static void on_runner_end(void *context, const char *reason);
+static void on_runner_end(void *context, const struct runner_end *end);
 
 static int start_runner(struct function *function, struct err *err)
 {
@@ -99,12 +118,16 @@ static void discard_code(struct function *function)
 	free(function->init_line);
 	function->init_line = NULL;
 	function->initialized = false;
+	function->convention = CONVENTION_OPENWHISK;
 }
 
 static int make_init_line(struct function *function, struct err *err)
 {
 	const struct envelope *envelope = &function->envelope;
-	const char *path = code_dir_path(function->code_dir);
+	const struct limits *limits = &function->config.limits;
+	bool owned = envelope->kind != CODE_FOLDER;
+	const char *packages = code_dir_path(function->code_dir);
+	const char *path = owned ? packages : envelope->folder;
 	FILE *line = open_memstream(&function->init_line, &function->init_line_length);
 
 	if (line == NULL)
@@ -113,14 +136,29 @@ static int make_init_line(struct function *function, struct err *err)
 	json_write_string(line, path, strlen(path));
 	(void) fputs(",\"handler\":", line);
 	json_write_string(line, envelope->handler, strlen(envelope->handler));
-	(void) fprintf(line, ",\"source\":%s,\"env\":%s}", envelope->kind == CODE_SOURCE ? "true" : "false",
-		envelope->environment);
+	(void) fputs(",\"packages\":", line);
+	json_write_string(line, packages, strlen(packages));
+	(void) fprintf(line, ",\"source\":%s,\"owned\":%s,\"convention\":\"%s\"",
+		envelope->kind == CODE_SOURCE ? "true" : "false", owned ? "true" : "false",
+		convention_name(function->convention));
+	if (limits->timeout_ms != LIMITS_DEFAULT)
+		(void) fprintf(line, ",\"timeout_ms\":%u", limits->timeout_ms);
+	if (limits->memory_mb != LIMITS_DEFAULT)
+		(void) fprintf(line, ",\"memory_mb\":%u", limits->memory_mb);
+	(void) fprintf(line, ",\"env\":%s}", envelope->environment);
 	if (fclose(line) != 0)
 		return err_errno(err, -ENOMEM, "cannot make the message to the runner");
 	return 0;
 }
 
 /* --- the queue --------------------------------------------------------------------------------------- */
+
+static void invocation_free(struct invocation *invocation)
+{
+	envelope_done(&invocation->envelope);
+	free(invocation->body);
+	free(invocation);
+}
 
 static void pop_and_tell(struct function *function, struct outcome *outcome)
 {
@@ -132,8 +170,8 @@ static void pop_and_tell(struct function *function, struct outcome *outcome)
 	function->queued--;
 	invocation->on_done(invocation->context, outcome);
 	free(outcome->payload);
-	free(invocation->body);
-	free(invocation);
+	free(outcome->log);
+	invocation_free(invocation);
 }
 
 static void refuse_head(struct function *function)
@@ -143,11 +181,20 @@ static void refuse_head(struct function *function)
 	pop_and_tell(function, &outcome);
 }
 
+static bool wants_log(const struct invocation *invocation)
+{
+	const struct platform *platform = invocation->platform;
+
+	return invocation->started && platform->wants_log != NULL && platform->wants_log(invocation->context);
+}
+
 static void on_output_written(void *context)
 {
 	struct function *function = context;
 	struct outcome outcome = function->outcome;
 
+	if (wants_log(function->queue))
+		outcome.log = logs_steal_tail(function->logs, &outcome.log_length);
 	function->outcome = (struct outcome) { 0 };
 	function->phase = PHASE_IDLE;
 	pop_and_tell(function, &outcome);
@@ -158,7 +205,22 @@ static void on_output_written(void *context)
  * markers; what ran nothing has none, for a marker too many would end the next activation's log early. */
 static void finish_outcome(struct function *function, bool markers)
 {
+	const struct invocation *invocation = function->queue;
+	const struct platform *platform = invocation->platform;
+	cleanup_free char *lines = NULL;
+
+	loop_timer_clear(function->loop, &function->watchdog);
+	if (function->phase == PHASE_RUNNING) {
+		function->outcome.run_us = now_us() - function->phase_since_us;
+		function->outcome.init_us = function->cold_start.init_us;
+		function->cold_start.init_us = 0;
+	}
+	if (invocation->started && platform->log_end != NULL)
+		lines = platform->log_end(invocation->context, &function->outcome);
+	if (lines != NULL)
+		logs_write_stdout(function->logs, lines);
 	function->phase = PHASE_ENDING;
+	markers = markers && (platform == NULL || platform->markers);
 	logs_end_activation(function->logs, markers, on_output_written, function);
 }
 
@@ -184,6 +246,78 @@ static void finish_with_payload(struct function *function, enum outcome_kind kin
 	finish_outcome(function, markers);
 }
 
+/* --- limits ------------------------------------------------------------------------------------------ */
+
+/* Those of the server come first, then the platform's; loading code has no platform. */
+static void set_limits(struct function *function, const struct invocation *invocation)
+{
+	const struct platform *platform = invocation->platform;
+	struct limits *limits = &function->outcome.limits;
+
+	*limits = platform != NULL ? platform->limits : (struct limits) { 0 };
+	if (platform != NULL && platform->adjust_limits != NULL)
+		platform->adjust_limits(invocation->context, limits);
+	if (function->config.limits.timeout_ms != LIMITS_DEFAULT)
+		limits->timeout_ms = function->config.limits.timeout_ms;
+	if (function->config.limits.memory_mb != LIMITS_DEFAULT)
+		limits->memory_mb = function->config.limits.memory_mb;
+}
+
+static bool is_over_memory(const struct function *function)
+{
+	const struct outcome *outcome = &function->outcome;
+
+	return outcome->limits.memory_mb > 0 && outcome->peak_kb > (long) outcome->limits.memory_mb * 1024;
+}
+
+/* The invocation ends when the process has: what it still writes until then belongs to it. */
+static void kill_for_limit(struct function *function, enum outcome_kind kind)
+{
+	loop_timer_clear(function->loop, &function->watchdog);
+	function->outcome.kind = kind;
+	function->killed = true;
+	runner_kill(function->runner, "it passed a limit");
+}
+
+static void set_watchdog(struct function *function)
+{
+	uint64_t due_ms = function->deadline_ms;
+
+	if (function->outcome.limits.memory_mb > 0) {
+		uint64_t look_ms = loop_now_ms() + LIMIT_MEMORY_LOOK_MS;
+
+		due_ms = due_ms != 0 && due_ms < look_ms ? due_ms : look_ms;
+	}
+	if (due_ms != 0)
+		loop_timer_set(function->loop, &function->watchdog, due_ms);
+}
+
+static void on_watchdog(void *context)
+{
+	struct function *function = context;
+
+	function->outcome.peak_kb = runner_memory_kb(function->runner);
+	if (function->deadline_ms != 0 && loop_now_ms() >= function->deadline_ms)
+		kill_for_limit(function, OUTCOME_TIMED_OUT);
+	else if (is_over_memory(function))
+		kill_for_limit(function, OUTCOME_OUT_OF_MEMORY);
+	else
+		set_watchdog(function);
+}
+
+/* The phases in which the function's code runs. Loading has the time limit too, but at least LIMIT_INIT_MS. */
+static void enter_phase(struct function *function, enum phase phase)
+{
+	uint64_t timeout_ms = function->outcome.limits.timeout_ms;
+
+	function->phase = phase;
+	function->phase_since_us = now_us();
+	if (timeout_ms > 0 && phase != PHASE_RUNNING && timeout_ms < LIMIT_INIT_MS)
+		timeout_ms = LIMIT_INIT_MS;
+	function->deadline_ms = timeout_ms > 0 ? loop_now_ms() + timeout_ms : 0;
+	set_watchdog(function);
+}
+
 /* --- init -------------------------------------------------------------------------------------------- */
 
 /* The code did not load: the next init finds everything as if this one had never been. */
@@ -206,14 +340,37 @@ static void send_init(struct function *function, enum phase phase)
 		return;
 	}
 	memcpy(line, function->init_line, function->init_line_length);
-	function->phase = phase;
+	enter_phase(function, phase);
 	runner_send(function->runner, line, function->init_line_length);
+}
+
+static int choose_convention(struct function *function, struct err *err)
+{
+	const char *wanted = function->envelope.convention;
+	const char *reason = "";
+	char line[ERR_TEXT_MAX];
+	int r;
+
+	r = convention_choose(wanted != NULL ? wanted : function->config.convention, function->envelope.handler,
+		&function->convention, &reason, err);
+	function->outcome.convention = function->convention;
+	if (r < 0 || !function->config.tell)
+		return r;
+	(void) snprintf(line, sizeof(line), "pyaction: convention %s for the handler '%.200s', because %s",
+		convention_name(function->convention), function->envelope.handler, reason);
+	logs_write_stderr(function->logs, line);
+	return 0;
 }
 
 static void initialize(struct function *function)
 {
 	struct err err;
 
+	if (choose_convention(function, &err) < 0) {
+		discard_code(function);
+		finish(function, OUTCOME_BAD_REQUEST, false, "%s", err.text);
+		return;
+	}
 	/* They must be there when the process starts; and a runner that is there has none of them. */
 	if (function->envelope.start_variables != NULL)
 		discard_runner(function);
@@ -249,7 +406,7 @@ static int place_code(struct function *function, struct err *err)
 		return r;
 	if (envelope->kind == CODE_SOURCE)
 		r = code_dir_write(function->code_dir, "__main__.py", envelope->code, envelope->code_length, err);
-	else
+	else if (envelope->kind != CODE_FOLDER)
 		r = code_dir_unpack(function->code_dir, function->loop, function->config.unpacker_path, envelope->code,
 			envelope->code_length, on_unpacked, function, err);
 	free(envelope->code);
@@ -269,31 +426,59 @@ static void start_init(struct function *function, struct invocation *invocation)
 		finish(function, OUTCOME_ALREADY_INITIALIZED, false, "%s", text);
 		return;
 	}
-	r = envelope_parse(&function->envelope, invocation->body, invocation->length, &err);
-	if (r < 0) {
+	if (invocation->kind == INVOCATION_LOAD) {
+		function->envelope = invocation->envelope;
+		invocation->envelope = (struct envelope) { 0 };
+	} else if ((r = envelope_parse(&function->envelope, invocation->body, invocation->length, &err)) < 0) {
 		finish(function, r == -ENODATA ? OUTCOME_NO_CODE_GIVEN : OUTCOME_BAD_REQUEST, false, "%s", err.text);
 		return;
 	}
 	free(invocation->body); /* as large as the code, which has been copied */
 	invocation->body = NULL;
 
+	set_limits(function, invocation);
 	function->phase = PHASE_UNPACKING;
 	r = place_code(function, &err);
 	if (r < 0) {
 		discard_code(function);
 		finish(function, OUTCOME_INTERNAL_ERROR, false, "%s", err.text);
-	} else if (function->envelope.kind == CODE_SOURCE) {
+	} else if (function->envelope.kind == CODE_SOURCE || function->envelope.kind == CODE_FOLDER) {
 		initialize(function);
 	}
 }
 
 /* --- run --------------------------------------------------------------------------------------------- */
 
+/* Makes the message, and gives the log the platform's first lines; once. */
+static int start_invocation(struct function *function, struct invocation *invocation)
+{
+	const struct platform *platform = invocation->platform;
+	cleanup_free char *lines = NULL;
+
+	if (invocation->started)
+		return 0;
+	invocation->body =
+		platform->make_message(invocation->context, &function->outcome.limits, &invocation->length);
+	if (invocation->body == NULL)
+		return -ENOMEM;
+	invocation->started = true;
+	if (platform->log_start != NULL)
+		lines = platform->log_start(invocation->context,
+			function->cold_start.init_us > 0 ? &function->cold_start : NULL);
+	if (lines != NULL || wants_log(invocation))
+		logs_begin_activation(function->logs, lines, wants_log(invocation));
+	return 0;
+}
+
 static void send_run(struct function *function)
 {
 	struct invocation *invocation = function->queue;
 
-	function->phase = PHASE_RUNNING;
+	if (start_invocation(function, invocation) < 0) {
+		finish(function, OUTCOME_INTERNAL_ERROR, false, "Out of memory for the message to the runner.");
+		return;
+	}
+	enter_phase(function, PHASE_RUNNING);
 	runner_send(function->runner, steal_ptr(&invocation->body), invocation->length);
 }
 
@@ -305,11 +490,8 @@ static void start_run(struct function *function, struct invocation *invocation)
 		finish(function, OUTCOME_NOT_INITIALIZED, false, "no action defined yet");
 		return;
 	}
-	/* It becomes one line. Between JSON's tokens a newline is white space, and so is a carriage return;
-	 * inside a string both are errors, which the runner is left to report. */
-	for (char *at = invocation->body;
-		(at = memchr(at, '\n', invocation->length - (size_t) (at - invocation->body)));)
-		*at = '\r';
+	set_limits(function, invocation);
+	function->outcome.convention = function->convention;
 	if (start_runner(function, &err) < 0)
 		finish(function, OUTCOME_INTERNAL_ERROR, false, "%s", err.text);
 	else if (function->runner_initialized)
@@ -326,6 +508,7 @@ static const struct {
 	bool markers;
 } statuses[] = {
 	{ "success", OUTCOME_SUCCESS, true },
+	{ "success_bytes", OUTCOME_SUCCESS_BYTES, true },
 	{ "application_error", OUTCOME_APPLICATION_ERROR, true },
 	{ "function_error", OUTCOME_FUNCTION_ERROR, true },
 	{ "bad_request", OUTCOME_BAD_REQUEST, false },
@@ -334,15 +517,17 @@ static const struct {
 };
 
 /* The index in statuses of what a status line says, -1 when it says none of them. */
-static int parse_status(const char *line)
+static int parse_status(const char *line, long *ret_peak_kb)
 {
 	cJSON *root = cJSON_Parse(line);
 	const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(root, "status"));
+	const cJSON *peak_kb = cJSON_GetObjectItemCaseSensitive(root, "peak_kb");
 	int found = -1;
 
 	for (size_t i = 0; name != NULL && i < ARRAY_SIZE(statuses); i++)
 		if (strcmp(statuses[i].name, name) == 0)
 			found = (int) i;
+	*ret_peak_kb = cJSON_IsNumber(peak_kb) ? (long) peak_kb->valuedouble : 0;
 	cJSON_Delete(root);
 	return found;
 }
@@ -354,6 +539,8 @@ static void take_init_reply(struct function *function, struct reply *reply, int 
 	if (statuses[status].kind == OUTCOME_INITIALIZED) {
 		function->runner_initialized = true;
 		function->initialized = true;
+		function->cold_start.init_us = now_us() - function->phase_since_us;
+		function->cold_start.peak_kb = function->outcome.peak_kb;
 		if (first_time)
 			finish_with_payload(function, OUTCOME_INITIALIZED, false, reply);
 		else
@@ -370,7 +557,7 @@ static void take_init_reply(struct function *function, struct reply *reply, int 
 static void on_runner_reply(void *context, struct reply *reply)
 {
 	struct function *function = context;
-	int status = parse_status(reply->status);
+	int status = parse_status(reply->status, &function->outcome.peak_kb);
 	bool loading = function->phase == PHASE_INITIALIZING || function->phase == PHASE_REINITIALIZING;
 	bool about_loading = status >= 0 &&
 		(statuses[status].kind == OUTCOME_INITIALIZED || statuses[status].kind == OUTCOME_INIT_FAILED);
@@ -383,9 +570,25 @@ static void on_runner_reply(void *context, struct reply *reply)
 			reply->status);
 	} else if (loading) {
 		take_init_reply(function, reply, status);
+	} else if (is_over_memory(function)) {
+		kill_for_limit(function, OUTCOME_OUT_OF_MEMORY);
 	} else {
 		finish_with_payload(function, statuses[status].kind, statuses[status].markers, reply);
 	}
+}
+
+/* The runner has been killed for a limit, and is gone. */
+static void finish_at_limit(struct function *function)
+{
+	const struct limits *limits = &function->outcome.limits;
+
+	function->killed = false;
+	if (function->outcome.kind == OUTCOME_TIMED_OUT)
+		finish(function, OUTCOME_TIMED_OUT, true, "The action exceeded its time limits of %u milliseconds.",
+			limits->timeout_ms);
+	else
+		finish(function, OUTCOME_OUT_OF_MEMORY, true,
+			"The action exhausted its memory of %u megabytes and was aborted.", limits->memory_mb);
 }
 
 static void finish_exited_init(struct function *function, const char *reason)
@@ -416,7 +619,7 @@ static bool send_again(struct function *function, struct runner *runner)
 	return true;
 }
 
-static void on_runner_end(void *context, const char *reason)
+static void on_runner_end(void *context, const struct runner_end *end)
 {
 	struct function *function = context;
 	bool waited_for = function->phase == PHASE_INITIALIZING || function->phase == PHASE_REINITIALIZING ||
@@ -431,6 +634,10 @@ static void on_runner_end(void *context, const char *reason)
 	function->terminating = false;
 	if (waited_for && send_again(function, runner))
 		return;
+	if (waited_for) {
+		function->outcome.wait_status = end->wait_status;
+		function->outcome.peak_kb = end->peak_kb;
+	}
 
 	if (phase == PHASE_INITIALIZING)
 		forget_failed_init(function);
@@ -439,10 +646,12 @@ static void on_runner_end(void *context, const char *reason)
 	else if (was_initialized && !function->stopping)
 		(void) start_runner(function, &err);
 
-	if (phase == PHASE_RUNNING)
-		finish(function, OUTCOME_EXITED, true, "command exited (%s)", reason);
+	if (waited_for && function->killed)
+		finish_at_limit(function);
+	else if (phase == PHASE_RUNNING)
+		finish(function, OUTCOME_EXITED, true, "command exited (%s)", end->reason);
 	else if (waited_for)
-		finish_exited_init(function, reason);
+		finish_exited_init(function, end->reason);
 	else
 		advance(function);
 }
@@ -455,10 +664,10 @@ static void advance_one(struct function *function)
 
 	if (function->stopping) /* nothing ran, so there is no output to wait for */
 		refuse_head(function);
-	else if (invocation->kind == INVOCATION_INIT)
-		start_init(function, invocation);
-	else
+	else if (invocation->kind == INVOCATION_RUN)
 		start_run(function, invocation);
+	else
+		start_init(function, invocation);
 }
 
 static void advance(struct function *function)
@@ -476,26 +685,55 @@ static void advance(struct function *function)
 	function->advancing = false;
 }
 
-void function_submit(struct function *function, enum invocation_kind kind, char *body, size_t length,
-	void (*on_done)(void *context, struct outcome *outcome), void *context)
+/* invocation is complete but for its on_done and context, and taken over; NULL when there is no memory for it. */
+static void submit(struct function *function, struct invocation *invocation, invocation_done on_done, void *context)
 {
 	struct outcome full = { .kind = OUTCOME_QUEUE_FULL, .text = "Too many requests are waiting." };
-	struct invocation *invocation = NULL;
 
-	if (function->queued < LIMIT_QUEUE)
-		invocation = calloc(1, sizeof(*invocation));
-	if (invocation == NULL) {
-		free(body);
+	if (invocation == NULL || function->queued >= LIMIT_QUEUE) {
+		if (invocation != NULL)
+			invocation_free(invocation);
 		on_done(context, &full);
 		return;
 	}
-	*invocation = (struct invocation) {
-		.kind = kind, .body = body, .length = length, .on_done = on_done, .context = context
-	};
+	invocation->on_done = on_done;
+	invocation->context = context;
 	*function->queue_end = invocation;
 	function->queue_end = &invocation->next;
 	function->queued++;
 	advance(function);
+}
+
+void function_init(struct function *function, char *body, size_t length, invocation_done on_done, void *context)
+{
+	struct invocation *invocation = calloc(1, sizeof(*invocation));
+
+	if (invocation != NULL)
+		*invocation = (struct invocation) { .kind = INVOCATION_INIT, .body = body, .length = length };
+	else
+		free(body);
+	submit(function, invocation, on_done, context);
+}
+
+void function_load(struct function *function, struct envelope *envelope, invocation_done on_done, void *context)
+{
+	struct invocation *invocation = calloc(1, sizeof(*invocation));
+
+	if (invocation != NULL)
+		*invocation = (struct invocation) { .kind = INVOCATION_LOAD, .envelope = *envelope };
+	else
+		envelope_done(envelope);
+	*envelope = (struct envelope) { 0 };
+	submit(function, invocation, on_done, context);
+}
+
+void function_run(struct function *function, const struct platform *platform, invocation_done on_done, void *context)
+{
+	struct invocation *invocation = calloc(1, sizeof(*invocation));
+
+	if (invocation != NULL)
+		*invocation = (struct invocation) { .kind = INVOCATION_RUN, .platform = platform };
+	submit(function, invocation, on_done, context);
 }
 
 bool function_is_idle(const struct function *function)
@@ -517,6 +755,8 @@ void function_abort(struct function *function)
 	discard_runner(function);
 	if (function->phase == PHASE_IDLE)
 		return;
+	loop_timer_clear(function->loop, &function->watchdog);
+	function->killed = false;
 	if (!function->initialized)
 		discard_code(function);
 	/* Nobody waits for the output any longer. */
@@ -542,6 +782,7 @@ int function_new(struct function **ret_function, struct loop *loop, struct logs 
 	function->logs = logs;
 	function->config = *config;
 	function->queue_end = &function->queue;
+	function->watchdog = (struct timer) { .on_due = on_watchdog, .context = function };
 	r = start_runner(function, err);
 	if (r < 0) {
 		function_free(function);
@@ -555,6 +796,7 @@ void function_free(struct function *function)
 {
 	if (function == NULL)
 		return;
+	loop_timer_clear(function->loop, &function->watchdog);
 	discard_runner(function);
 	discard_code(function);
 	free(function);

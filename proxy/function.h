@@ -4,36 +4,50 @@
  * Invocations are carried out one at a time in the order they came; /init is one of them. Each gets exactly
  * one outcome, after its output and its end-of-activation markers have been written. The runner is started
  * before there is code, and again whenever it has ended; code that has been initialised once is initialised
- * again in a fresh runner before the next run. Nothing here knows HTTP.
+ * again in a fresh runner before the next run. A runner that passes a limit
+ * is killed. Nothing here knows HTTP, or a vendor.
  */
 #pragma once
 
+#include "convention.h"
+#include "envelope.h"
 #include "logs.h"
 #include "loop.h"
 
+#include <limits.h>
 #include <stdbool.h>
 
 struct function;
+
+/* In struct function_config: what the platform has. */
+#define LIMITS_DEFAULT UINT_MAX
+
+/* What an invocation may use; 0 is no limit. */
+struct limits {
+	unsigned timeout_ms;
+	unsigned memory_mb; /* resident, of the process that runs the function */
+};
 
 struct function_config {
 	const char *runner_path;   /* executable of the runner */
 	const char *unpacker_path; /* executable that unpacks archives */
 	const char *work_dir;      /* where directories for code are made */
-};
-
-enum invocation_kind {
-	INVOCATION_INIT, /* body: an /init envelope */
-	INVOCATION_RUN,  /* body: {"value": …, metadata}, passed on to the runner */
+	const char *convention;    /* PYACTION_CONVENTION of the server, NULL for none */
+	struct limits limits;      /* of every invocation, in place of its platform's own */
+	bool tell;                 /* say on stderr which convention was chosen, and why */
 };
 
 enum outcome_kind {
 	OUTCOME_INITIALIZED,         /* the code is imported */
 	OUTCOME_SUCCESS,             /* payload: the function's result */
 	OUTCOME_APPLICATION_ERROR,   /* payload: the result, an object with a member "error" */
-	OUTCOME_FUNCTION_ERROR,      /* payload: {"error": …}: it raised, or returned what cannot be passed on */
+	OUTCOME_SUCCESS_BYTES,       /* payload: the function's result, no JSON, in base64 */
+	OUTCOME_FUNCTION_ERROR,      /* payload: the error document of the function's convention */
 	OUTCOME_INIT_FAILED,         /* payload or text: the code could not be loaded */
 	OUTCOME_INIT_EXITED,         /* text: the process ended while it loaded the code */
 	OUTCOME_EXITED,              /* text: the process ended during the run */
+	OUTCOME_TIMED_OUT,           /* text: it was killed at its deadline */
+	OUTCOME_OUT_OF_MEMORY,       /* text: it was killed for the memory it took */
 	OUTCOME_BAD_REQUEST,         /* payload or text: not understood; nothing was run */
 	OUTCOME_NO_CODE_GIVEN,       /* text: /init without code */
 	OUTCOME_ALREADY_INITIALIZED, /* text */
@@ -50,6 +64,39 @@ struct outcome {
 	char *payload;
 	size_t payload_length;
 	char text[ERR_TEXT_MAX + 128];
+	enum convention convention; /* of the function */
+	int wait_status;      /* of the process, for the kinds that say that it has ended */
+	struct limits limits; /* that were in force */
+	uint64_t run_us;      /* the handler's time */
+	uint64_t init_us;     /* the time it took to load the code, for the first run after that; else 0 */
+	long peak_kb;         /* the most memory the process had at a time; 0 when nothing was run */
+	char *log;            /* the end of what was logged, where the platform wanted it; of log_length bytes */
+	size_t log_length;
+};
+
+/* How the code was loaded. */
+struct cold_start {
+	uint64_t init_us;
+	long peak_kb; /* the most memory the process had at a time */
+};
+
+/* A platform as an invocation meets it: what its front door does when the invocation's turn has come. Each call
+ * gets the invocation's context. */
+struct platform {
+	/* Whether each activation ends with OpenWhisk's markers. */
+	bool markers;
+	/* Limits where function_config has none; adjust_limits, unless NULL, changes them for one invocation. */
+	struct limits limits;
+	void (*adjust_limits)(void *context, struct limits *limits);
+	/* The message to the runner, from malloc with room for one more byte, or NULL when out of memory; limits
+	 * are those in force, whose time begins now. */
+	char *(*make_message)(void *context, const struct limits *limits, size_t *ret_length);
+	/* Lines for the log in front of the function's and behind them, from malloc; NULL for none. cold_start is
+	 * NULL but for the first run of freshly loaded code. */
+	char *(*log_start)(void *context, const struct cold_start *cold_start);
+	char *(*log_end)(void *context, const struct outcome *outcome);
+	/* Whether outcome->log is wanted. */
+	bool (*wants_log)(void *context);
 };
 
 int function_new(struct function **ret_function, struct loop *loop, struct logs *logs,
@@ -58,12 +105,18 @@ int function_new(struct function **ret_function, struct loop *loop, struct logs 
 /* Kills the runner and removes the code. Nothing may be under way. */
 void function_free(struct function *function);
 
+typedef void (*invocation_done)(void *context, struct outcome *outcome);
+
 /*
- * Queues an invocation. body is taken over in every case; it is NUL-terminated with room for one byte more.
- * on_done is called once, possibly from within this call.
+ * These queue an invocation. on_done is called once, possibly from within the call; what outcome points to is freed
+ * after that.
+ *
+ * function_init(): body is an /init envelope, NUL-terminated; taken over in every case.
+ * function_load(): code that was there at the start; the envelope's contents are taken over in every case.
  */
-void function_submit(struct function *function, enum invocation_kind kind, char *body, size_t length,
-	void (*on_done)(void *context, struct outcome *outcome), void *context);
+void function_init(struct function *function, char *body, size_t length, invocation_done on_done, void *context);
+void function_load(struct function *function, struct envelope *envelope, invocation_done on_done, void *context);
+void function_run(struct function *function, const struct platform *platform, invocation_done on_done, void *context);
 
 /* From now on every waiting and new invocation ends with OUTCOME_STOPPING; the one under way goes on. A
  * function that handles SIGTERM gets it. */

@@ -25,6 +25,8 @@ struct http_server {
 	size_t max_body;
 	size_t pending; /* requests that have been handed to the owner and are not completed */
 	bool listening;
+	struct watch other_port;       /* of http_listen_also(), fd -1 when there is none */
+	struct timer other_port_pause; /* set while it cannot be accepted from */
 };
 
 /* A connection, watched for the end of what its client sends. */
@@ -54,8 +56,11 @@ struct http_request {
 	size_t body_length;
 	size_t body_capacity;
 	size_t discarded; /* bytes of a body over the limit */
-	const char *header_name;
-	const char *header_value;
+	struct {
+		const char *name;
+		char *value;
+	} headers[HTTP_HEADERS_MAX];
+	size_t header_count;
 	enum http_status status;
 	struct http_body answer;
 };
@@ -93,8 +98,12 @@ char *http_steal_body(struct http_request *request, size_t *ret_length)
 
 void http_set_header(struct http_request *request, const char *name, const char *value)
 {
-	request->header_name = name;
-	request->header_value = value;
+	char *copy = request->header_count < HTTP_HEADERS_MAX ? strdup(value) : NULL;
+
+	if (copy == NULL)
+		return;
+	request->headers[request->header_count].name = name;
+	request->headers[request->header_count++].value = copy;
 }
 
 void http_answer(struct http_request *request, enum http_status status, struct http_body body)
@@ -126,6 +135,8 @@ static void request_free(struct http_request *request)
 {
 	if (request->handed)
 		request->server->pending--;
+	for (size_t i = 0; i < request->header_count; i++)
+		free(request->headers[i].value);
 	free(request->path);
 	free(request->body);
 	free(request->answer.data);
@@ -248,14 +259,16 @@ static struct MHD_Response *make_response(struct http_request *request)
 
 static enum MHD_Result queue_answer(struct http_request *request)
 {
+	bool has_content = request->answer.data != NULL;
 	struct MHD_Response *response = make_response(request);
 	enum MHD_Result result;
 
 	if (response == NULL)
 		return MHD_NO;
-	(void) MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
-	if (request->header_name != NULL)
-		(void) MHD_add_response_header(response, request->header_name, request->header_value);
+	for (size_t i = 0; i < request->header_count; i++)
+		(void) MHD_add_response_header(response, request->headers[i].name, request->headers[i].value);
+	if (has_content && MHD_get_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE) == NULL)
+		(void) MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
 	result = MHD_queue_response(request->connection, request->status, response);
 	MHD_destroy_response(response);
 	return result;
@@ -480,6 +493,44 @@ static unsigned connection_limit(void)
 	return files.rlim_cur > 65536 ? 65536 : (unsigned) files.rlim_cur - OTHER_DESCRIPTORS;
 }
 
+/* What MHD cannot take any more is closed by it. */
+static void on_other_port_ready(void *context, uint32_t events UTIL_UNUSED)
+{
+	enum { AT_ONCE = 64, PAUSE_MS = 50 };
+	struct http_server *server = context;
+
+	for (int i = 0; i < AT_ONCE; i++) {
+		struct sockaddr_storage address;
+		socklen_t length = sizeof(address);
+		int fd = accept4(server->other_port.fd, (struct sockaddr *) &address, &length,
+			SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd < 0 && errno != EAGAIN && errno != ECONNABORTED && errno != EINTR) {
+			/* No descriptors: it would be ready again at once. */
+			loop_unwatch(server->loop, &server->other_port);
+			loop_timer_set(server->loop, &server->other_port_pause, loop_now_ms() + PAUSE_MS);
+		}
+		if (fd < 0)
+			return;
+		(void) MHD_add_connection(server->daemon, fd, (struct sockaddr *) &address, length);
+	}
+}
+
+static void on_other_port_pause_over(void *context)
+{
+	struct http_server *server = context;
+	struct err err;
+
+	(void) loop_watch(server->loop, &server->other_port, EPOLLIN, &err);
+}
+
+int http_listen_also(struct http_server *server, const char *host, const char *port, struct err *err)
+{
+	int r = open_listener(host, port, &server->other_port.fd, err);
+
+	return r < 0 ? r : loop_watch(server->loop, &server->other_port, EPOLLIN, err);
+}
+
 int http_start(struct http_server **ret_server, struct loop *loop, const struct http_config *config,
 	const struct http_callbacks *callbacks, struct err *err)
 {
@@ -492,6 +543,8 @@ int http_start(struct http_server **ret_server, struct loop *loop, const struct 
 	server->loop = loop;
 	server->callbacks = *callbacks;
 	server->max_body = config->max_body;
+	server->other_port = (struct watch) { .fd = -1, .on_ready = on_other_port_ready, .context = server };
+	server->other_port_pause = (struct timer) { .on_due = on_other_port_pause_over, .context = server };
 	r = open_listener(config->host, config->port, &listen_fd, err);
 	if (r < 0)
 		return r;
@@ -529,6 +582,10 @@ void http_stop_listening(struct http_server *server)
 		return;
 	server->listening = false;
 	fd_close((int) MHD_quiesce_daemon(server->daemon));
+	loop_timer_clear(server->loop, &server->other_port_pause);
+	loop_unwatch(server->loop, &server->other_port);
+	fd_close(server->other_port.fd);
+	server->other_port.fd = -1;
 }
 
 bool http_is_idle(const struct http_server *server)

@@ -40,6 +40,8 @@ struct http_body {
 
 enum http_status {
 	HTTP_OK = 200,
+	HTTP_ACCEPTED = 202,
+	HTTP_NO_CONTENT = 204,
 	HTTP_BAD_REQUEST = 400,
 	HTTP_FORBIDDEN = 403,
 	HTTP_NOT_FOUND = 404,
@@ -55,6 +57,9 @@ enum http_status {
  * loop_run(). callbacks are copied. */
 int http_start(struct http_server **ret_server, struct loop *loop, const struct http_config *config,
 	const struct http_callbacks *callbacks, struct err *err) UTIL_MUST_CHECK;
+
+/* Listens on one more port. */
+int http_listen_also(struct http_server *server, const char *host, const char *port, struct err *err) UTIL_MUST_CHECK;
 
 /* Refuses new connections; what has been accepted goes on. */
 void http_stop_listening(struct http_server *server);
@@ -75,10 +80,14 @@ char *http_request_body(struct http_request *request, size_t *ret_length);
 /* As above, and the caller owns it: free(). There is room for one more byte beyond the length. */
 char *http_steal_body(struct http_request *request, size_t *ret_length);
 
-/* Adds a header to the answer to come; name and value must outlive it (literals). One for each request. */
+/* Adds a header to the answer to come, HTTP_HEADERS_MAX for each request; name must outlive it (a literal), value is
+ * copied. Dropped when out of memory. */
 void http_set_header(struct http_request *request, const char *name, const char *value);
 
-/* Answers with body, whose data it takes over in every case. Content type application/json. */
+enum { HTTP_HEADERS_MAX = 8 };
+
+/* Answers with body, whose data it takes over in every case. The content type of one that is not empty is
+ * application/json where no header says otherwise. */
 void http_answer(struct http_request *request, enum http_status status, struct http_body body);
 
 /* Answers with {"error": text}. */

@@ -100,6 +100,155 @@ char *json_error_document(const char *text, size_t *ret_length)
 	return document;
 }
 
+/* --- is it plain? ------------------------------------------------------------------------------------ */
+
+/* These take the place where something should begin and return the place after it, NULL when it is not there. */
+
+static const char *plain_space(const char *at, const char *end)
+{
+	while (at < end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t'))
+		at++;
+	return at;
+}
+
+static const char *plain_escape(const char *at, const char *end)
+{
+	if (at == end)
+		return NULL;
+	if (*at != 'u')
+		return memchr("\"\\/bfnrt", *at, 8) != NULL ? at + 1 : NULL;
+	if (end - at < 5)
+		return NULL;
+	for (int i = 1; i <= 4; i++)
+		if (strchr("0123456789abcdefABCDEF", at[i]) == NULL || at[i] == '\0')
+			return NULL;
+	return at + 5;
+}
+
+static const char *plain_string(const char *at, const char *end)
+{
+	if (at == end || *at != '"')
+		return NULL;
+	for (at++; at < end; at++) {
+		if (*at == '"')
+			return at + 1;
+		if ((unsigned char) *at < 0x20)
+			return NULL;
+		if (*at != '\\')
+			continue;
+		at = plain_escape(at + 1, end);
+		if (at == NULL)
+			return NULL;
+		at--;
+	}
+	return NULL;
+}
+
+static const char *plain_digits(const char *at, const char *end)
+{
+	const char *start = at;
+
+	while (at < end && *at >= '0' && *at <= '9')
+		at++;
+	return at > start ? at : NULL;
+}
+
+static const char *plain_number(const char *at, const char *end)
+{
+	const char *start = at;
+
+	if (at < end && *at == '-')
+		at++;
+	if (at < end && *at == '0')
+		at++;
+	else
+		at = plain_digits(at, end);
+	if (at != NULL && at < end && *at == '.')
+		at = plain_digits(at + 1, end);
+	if (at != NULL && at < end && (*at == 'e' || *at == 'E')) {
+		at++;
+		if (at < end && (*at == '+' || *at == '-'))
+			at++;
+		at = plain_digits(at, end);
+	}
+	return at != NULL && at - start <= JSON_PLAIN_NUMBER ? at : NULL;
+}
+
+static const char *plain_scalar(const char *at, const char *end)
+{
+	static const char *const words[] = { "true", "false", "null" };
+
+	if (at < end && *at == '"')
+		return plain_string(at, end);
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if ((size_t) (end - at) >= strlen(words[i]) && memcmp(at, words[i], strlen(words[i])) == 0)
+			return at + strlen(words[i]);
+	return plain_number(at, end);
+}
+
+/* A member's name and its colon. */
+static const char *plain_name(const char *at, const char *end)
+{
+	at = plain_string(plain_space(at, end), end);
+	if (at == NULL)
+		return NULL;
+	at = plain_space(at, end);
+	return at < end && *at == ':' ? at + 1 : NULL;
+}
+
+/* Behind a value: the commas and closing brackets up to where the next value begins, or the end of the outermost. */
+static const char *plain_after_value(const char *at, const char *end, char *closers, size_t *depth)
+{
+	while (*depth > 0) {
+		at = plain_space(at, end);
+		if (at == end)
+			return NULL;
+		if (*at == ',')
+			return closers[*depth - 1] == '}' ? plain_name(at + 1, end) : at + 1;
+		if (*at != closers[*depth - 1])
+			return NULL;
+		(*depth)--;
+		at++;
+	}
+	return at;
+}
+
+bool json_is_plain(const char *text, size_t length)
+{
+	const char *at = text, *end = text + length;
+	char closers[JSON_PLAIN_DEPTH];
+	size_t depth = 0, bad_offset;
+
+	if (!json_is_utf8(text, length, &bad_offset))
+		return false;
+	do {
+		at = plain_space(at, end);
+		if (at < end && (*at == '{' || *at == '[')) {
+			char closer = *at == '{' ? '}' : ']';
+
+			at = plain_space(at + 1, end);
+			if (depth == JSON_PLAIN_DEPTH)
+				return false;
+			closers[depth++] = closer;
+			if (at == end || *at != closer) {
+				at = closer == '}' ? plain_name(at, end) : at;
+				if (at == NULL)
+					return false;
+				continue;
+			}
+		} else {
+			at = plain_scalar(at, end);
+		}
+		if (at != NULL)
+			at = plain_after_value(at, end, closers, &depth);
+		if (at == NULL)
+			return false;
+	} while (depth > 0);
+	return plain_space(at, end) == end;
+}
+
+/* --- members ----------------------------------------------------------------------------------------- */
+
 static const char *skip_space(const char *at, const char *end)
 {
 	while (at < end && (unsigned char) *at <= 0x20)

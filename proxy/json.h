@@ -27,6 +27,16 @@ char *json_error_document(const char *text, size_t *ret_length) UTIL_MUST_CHECK;
 bool json_is_utf8(const char *text, size_t length, size_t *ret_offset) UTIL_MUST_CHECK;
 
 /*
+ * Whether text is one JSON value (RFC 8259) that every decoder takes for the same, and that can become a part of a
+ * larger text: UTF-8 without a byte order mark, white space around it allowed, nested at most JSON_PLAIN_DEPTH
+ * deep, with no number longer than JSON_PLAIN_NUMBER characters. What is JSON but not plain is left to the vendor's
+ * own decoder, which may refuse it.
+ */
+bool json_is_plain(const char *text, size_t length) UTIL_MUST_CHECK;
+
+enum { JSON_PLAIN_DEPTH = 512, JSON_PLAIN_NUMBER = 1000 };
+
+/*
  * Finds the value of a member of the object that text holds. text must be what cJSON has parsed, and is read
  * with its leniency: any byte up to 0x20 is white space. Of duplicate names the first counts, as with
  * cJSON_GetObjectItemCaseSensitive(). Returns 0, -ENOENT, or -EINVAL when a name up to there is spelled with

@@ -29,6 +29,29 @@
 /* A connection on which nothing has come or gone for so long is closed, unless it waits for the function. */
 #define LIMIT_CONNECTION_IDLE_S 120
 
+/* What AWS's Invoke API takes and returns where --max-request and --max-response say nothing else (Lambda quotas; the
+ * response limit is the emulator's): 413, and the error type Function.ResponseSizeTooLarge. */
+#define LIMIT_LAMBDA_REQUEST ((size_t) 6 << 20)
+#define LIMIT_LAMBDA_EVENT ((size_t) 1 << 20)
+#define LIMIT_LAMBDA_RESPONSE (((size_t) 6 << 20) + 100)
+
+/* What SCF takes and returns: 406 and 407 (its status codes page). */
+#define LIMIT_SCF_REQUEST ((size_t) 6 << 20)
+#define LIMIT_SCF_RESPONSE ((size_t) 6 << 20)
+
+/* Of a result, in a line of SCF's log. */
+#define LIMIT_SCF_LOGGED 8192
+
+/* The largest --timeout, SCF's longest; the largest --memory. */
+#define LIMIT_TIMEOUT_S_MAX 86400
+#define LIMIT_MEMORY_MB_MAX 4000000
+
+/* Where an invocation has a time limit, loading the code has it too, but not less than this: Lambda's. */
+#define LIMIT_INIT_MS 10000
+
+/* How often to look at the memory of a function that has a limit. */
+#define LIMIT_MEMORY_LOOK_MS 20
+
 /* Requests that wait for the function; more are answered 429. */
 #define LIMIT_QUEUE 4096
 

@@ -12,7 +12,6 @@
 enum {
 	STREAM_BUFFER = 65536,
 	PIPE_SIZE = 1 << 20, /* lets a burst of output pass without waking us for each page */
-	NOTE_MAX = 512,
 	PAUSE_MS = 5, /* between two looks at a pipe that is being written to: see on_source_ready() */
 };
 
@@ -37,10 +36,13 @@ struct stream {
 	int markers_due;     /* to be written once bytes_due have passed */
 	bool ending;         /* an activation's end is waiting for bytes_due and markers_due */
 	size_t bytes_due;    /* of the pipe, that belong to the activation that ends */
-	char note[NOTE_MAX]; /* goes out before the markers */
+	char *head; /* goes out before anything else, NULL when there is none */
+	char *note; /* goes out before the markers, NULL when there is none */
 	size_t offset, filled;
-	char buffer[STREAM_BUFFER + NOTE_MAX];
+	char buffer[STREAM_BUFFER];
 };
+
+_Static_assert(LOGS_LINES_MAX + 256 < STREAM_BUFFER, "a note and the markers fit into an empty buffer");
 
 struct logs {
 	struct loop *loop;
@@ -48,7 +50,18 @@ struct logs {
 	size_t stream_count; /* 1 when stdout and stderr lead to the same file */
 	void (*on_done)(void *context);
 	void *context;
+	char *tail; /* the last bytes logged, as a ring; NULL when they are not kept */
+	size_t tail_total;
 };
+
+static void keep(struct logs *logs, const char *text, size_t length)
+{
+	if (logs->tail == NULL)
+		return;
+	for (size_t i = length > LOGS_TAIL_MAX ? length - LOGS_TAIL_MAX : 0; i < length; i++)
+		logs->tail[(logs->tail_total + i) % LOGS_TAIL_MAX] = text[i];
+	logs->tail_total += length;
+}
 
 static bool is_same_file(int a, int b)
 {
@@ -125,6 +138,24 @@ static void buffer_add(struct stream *stream, const char *text)
 	stream->filled += length;
 }
 
+/* Lines of ours: to the buffer, and to what is kept of the log. Frees them. */
+static void buffer_take(struct stream *stream, char **lines)
+{
+	cleanup_free char *text = steal_ptr(lines);
+
+	if (text == NULL)
+		return;
+	buffer_add(stream, text);
+	keep(stream->logs, text, strlen(text));
+}
+
+static void add_head(struct stream *stream)
+{
+	if (stream->head != NULL && stream->line_open)
+		buffer_add(stream, "\n");
+	buffer_take(stream, &stream->head);
+}
+
 /* Reads from the pipe into the empty buffer: all of it, or while an activation ends, what belongs to it. */
 static size_t read_in(struct stream *stream)
 {
@@ -139,6 +170,7 @@ static size_t read_in(struct stream *stream)
 	if (count <= 0)
 		return 0;
 	stream->filled = (size_t) count;
+	keep(stream->logs, stream->buffer, stream->filled);
 	if (stream->ending)
 		stream->bytes_due -= (size_t) count;
 	return stream->filled;
@@ -147,10 +179,11 @@ static size_t read_in(struct stream *stream)
 /* The end of the ending activation's output, as one write. */
 static void add_end(struct stream *stream)
 {
-	if (stream->line_open && (stream->note[0] != '\0' || stream->markers_due > 0))
+	if (stream->line_open && (stream->note != NULL || stream->markers_due > 0)) {
 		buffer_add(stream, "\n");
-	buffer_add(stream, stream->note);
-	stream->note[0] = '\0';
+		keep(stream->logs, "\n", 1);
+	}
+	buffer_take(stream, &stream->note);
 	for (; stream->markers_due > 0; stream->markers_due--)
 		buffer_add(stream, LOGS_MARKER "\n");
 	stream->ending = false;
@@ -187,6 +220,10 @@ static void pump(struct stream *stream, int rounds)
 		if (!write_out(stream)) {
 			watch_for(stream, true);
 			return;
+		}
+		if (stream->head != NULL) {
+			add_head(stream);
+			continue;
 		}
 		if (stream->ending && stream->bytes_due == 0) {
 			add_end(stream);
@@ -263,6 +300,8 @@ static void stream_close(struct stream *stream)
 	loop_timer_clear(stream->logs->loop, &stream->pause);
 	loop_unwatch(stream->logs->loop, &stream->source);
 	loop_unwatch(stream->logs->loop, &stream->target);
+	free(stream->head);
+	free(stream->note);
 	fd_close(stream->source.fd);
 	fd_close(stream->write_end);
 	if (stream->blocking == NON_BLOCKING)
@@ -302,6 +341,7 @@ void logs_free(struct logs *logs)
 		pump(&logs->streams[i], LAST_ROUNDS);
 		stream_close(&logs->streams[i]);
 	}
+	free(logs->tail);
 	free(logs);
 }
 
@@ -320,14 +360,62 @@ int logs_stderr_fd(const struct logs *logs)
 	return stderr_stream(logs)->write_end;
 }
 
+/* Adds lines and an end to those that text holds, as far as there is room. */
+static void append_cut(char **text, const char *lines, const char *end)
+{
+	size_t used = *text != NULL ? strlen(*text) : 0;
+	size_t room = LOGS_LINES_MAX - used;
+	size_t length = strlen(lines);
+	char *grown;
+
+	if (length + 1 > room)
+		length = room > 1 ? room - 1 : 0;
+	grown = room > 1 ? realloc(*text, used + length + 2) : NULL;
+	if (grown == NULL)
+		return;
+	*text = grown;
+	memcpy(grown + used, lines, length);
+	(void) strcpy(grown + used + length, length < strlen(lines) ? "\n" : end);
+}
+
 void logs_write_stderr(struct logs *logs, const char *line)
 {
-	struct stream *stream = &logs->streams[logs->stream_count - 1];
-	size_t used = strlen(stream->note);
+	append_cut(&logs->streams[logs->stream_count - 1].note, line, "\n");
+}
 
-	(void) snprintf(stream->note + used, sizeof(stream->note) - used, "%s\n", line);
-	if (used + strlen(line) + 1 >= sizeof(stream->note))
-		stream->note[sizeof(stream->note) - 2] = '\n'; /* it was cut */
+void logs_write_stdout(struct logs *logs, const char *lines)
+{
+	append_cut(&logs->streams[0].note, lines, "");
+}
+
+void logs_begin_activation(struct logs *logs, const char *lines, bool keep_tail)
+{
+	struct stream *stream = &logs->streams[0];
+
+	free(logs->tail);
+	logs->tail = keep_tail ? malloc(LOGS_TAIL_MAX) : NULL;
+	logs->tail_total = 0;
+	if (lines == NULL)
+		return;
+	free(stream->head);
+	stream->head = NULL;
+	append_cut(&stream->head, lines, "");
+	pump(stream, 2);
+}
+
+char *logs_steal_tail(struct logs *logs, size_t *ret_length)
+{
+	cleanup_free char *ring = steal_ptr(&logs->tail);
+	size_t length = logs->tail_total < LOGS_TAIL_MAX ? logs->tail_total : LOGS_TAIL_MAX;
+	char *text = ring != NULL ? malloc(length + 1) : NULL;
+
+	if (text == NULL)
+		return NULL;
+	for (size_t i = 0; i < length; i++)
+		text[i] = ring[(logs->tail_total - length + i) % LOGS_TAIL_MAX];
+	text[length] = '\0';
+	*ret_length = length;
+	return text;
 }
 
 void logs_end_activation(struct logs *logs, bool markers, void (*on_done)(void *context), void *context)

@@ -18,6 +18,11 @@
 
 #define LOGS_MARKER "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX"
 
+enum {
+	LOGS_LINES_MAX = 16384, /* bytes of a platform's lines at the beginning, and at the end, of an activation */
+	LOGS_TAIL_MAX = 4096,   /* X-Amz-Log-Result */
+};
+
 struct logs;
 
 int logs_new(struct logs **ret_logs, struct loop *loop, struct err *err) UTIL_MUST_CHECK;
@@ -31,6 +36,19 @@ int logs_stderr_fd(const struct logs *logs);
 /* A line of ours for the function's stderr, in front of the marker: the platform's documented messages
  * only. Its newline is added. */
 void logs_write_stderr(struct logs *logs, const char *line);
+
+/*
+ * Begins an activation whose platform has lines of its own for the log. lines (NULL for none; each ended by a
+ * newline; cut after LOGS_LINES_MAX bytes) go to stdout in front of all that the function writes from now on. With
+ * keep_tail, the last LOGS_TAIL_MAX bytes of what is logged from now to the activation's end are kept.
+ */
+void logs_begin_activation(struct logs *logs, const char *lines, bool keep_tail);
+
+/* Such lines for the end: they go to stdout behind all output up to now, before logs_end_activation()'s marker. */
+void logs_write_stdout(struct logs *logs, const char *lines);
+
+/* What was kept of the activation that has ended, for free(); NULL when out of memory. Keeps no more. */
+char *logs_steal_tail(struct logs *logs, size_t *ret_length);
 
 /*
  * Ends an activation: calls on_done once all output up to now, and with markers one marker on each stream,

@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -53,8 +54,9 @@ static bool reap_one(struct loop *loop, int wait_options)
 {
 	struct child_watch **link = &loop->children;
 	struct child_watch *child;
+	struct rusage usage;
 	int wait_status;
-	pid_t pid = waitpid(-1, &wait_status, wait_options);
+	pid_t pid = wait4(-1, &wait_status, wait_options, &usage);
 
 	if (pid <= 0)
 		return false;
@@ -64,6 +66,7 @@ static bool reap_one(struct loop *loop, int wait_options)
 	if (child != NULL) {
 		*link = child->next;
 		child->pid = 0;
+		child->peak_kb = usage.ru_maxrss;
 		child->on_end(child->context, wait_status);
 	}
 	return true;

@@ -34,9 +34,11 @@ struct timer {
 	bool set;
 };
 
-/* Called once with the wait status when the process pid has ended and been reaped. */
+/* Called once with the wait status when the process pid has ended and been reaped; peak_kb then is the most memory
+ * that it, or a child it waited for, had at a time. */
 struct child_watch {
 	pid_t pid;
+	long peak_kb;
 	void (*on_end)(void *context, int wait_status);
 	void *context;
 	struct child_watch *next;

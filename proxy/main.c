@@ -1,9 +1,10 @@
 /* pyaction: command line, wiring, and the order of stopping. */
-#include "http.h"
-#include "openwhisk.h"
+#include "door.h"
 #include "options.h"
 #include "spawn.h"
 
+#include <cjson/cJSON.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <malloc.h>
@@ -19,11 +20,16 @@ enum {
 	STOP_POLL_MS = 5,
 };
 
+enum exit_status { EXIT_STOPPED = 0, EXIT_SERVER = 1, EXIT_USAGE = 2, EXIT_FUNCTION = 3 };
+
 struct server {
 	struct loop *loop;
 	struct logs *logs;
 	struct function *function;
 	struct http_server *http;
+	struct building building;
+	const char *code, *handler; /* of a function that is there at the start, for messages */
+	enum exit_status exit_status;
 	struct timer stop_timer;
 	uint64_t stop_since_ms; /* 0: not stopping */
 	char runner_path[PATH_MAX];
@@ -102,33 +108,131 @@ static int check_work_dir(const char *path, struct err *err)
 	return 0;
 }
 
-static int serve(struct server *server, const struct options *options, struct err *err)
+/* --- code that is there at the start ----------------------------------------------------------------- */
+
+static bool has_entries(const char *path)
 {
-	const struct function_config function_config = {
+	DIR *directory = opendir(path);
+	const struct dirent *entry;
+	bool found = false;
+
+	while (directory != NULL && !found && (entry = readdir(directory)) != NULL)
+		found = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+	if (directory != NULL)
+		(void) closedir(directory);
+	return found;
+}
+
+/* Where it is; NULL when it will come with /init. */
+static const char *find_code(const struct options *options)
+{
+	if (options->code != NULL)
+		return options->code;
+	return options->handler != NULL || has_entries(OPTIONS_DEFAULT_CODE) ? OPTIONS_DEFAULT_CODE : NULL;
+}
+
+/* What went wrong, in one sentence, from whichever vendor's error document. */
+static void print_load_failure(const struct server *server, const struct outcome *outcome)
+{
+	cJSON *document = outcome->payload != NULL ? cJSON_Parse(outcome->payload) : NULL;
+	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(document, "errorMessage"));
+
+	if (text == NULL)
+		text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(document, "error"));
+	if (text == NULL)
+		text = outcome->payload != NULL ? outcome->payload : outcome->text;
+	(void) fprintf(stderr, "pyaction: cannot load the function: handler '%s' in %s: %s\n", server->handler,
+		server->code, text);
+	cJSON_Delete(document);
+}
+
+static void on_loaded(void *context, struct outcome *outcome)
+{
+	struct server *server = context;
+
+	if (outcome->kind == OUTCOME_INITIALIZED || outcome->kind == OUTCOME_STOPPING)
+		return;
+	print_load_failure(server, outcome);
+	server->exit_status = EXIT_FUNCTION;
+	on_signal(server, SIGTERM);
+}
+
+/* SCF's cloud calls its containers at port 9000. */
+static const char *scf_port(const struct options *options, const struct envelope *envelope)
+{
+	enum convention convention = CONVENTION_OPENWHISK;
+	const char *reason;
+	struct err err;
+
+	if (options->scf_port != NULL)
+		return strcmp(options->scf_port, "0") != 0 ? options->scf_port : NULL;
+	if (envelope->handler != NULL &&
+		convention_choose(options->convention, envelope->handler, &convention, &reason, &err) < 0)
+		return NULL; /* loading it will say why */
+	return convention == CONVENTION_SCF || getenv("TENCENTCLOUD_RUNENV") != NULL ? "9000" : NULL;
+}
+
+static int listen_for_scf(struct server *server, const struct options *options, const char *port, struct err *err)
+{
+	int r;
+
+	if (port == NULL || strcmp(port, options->port) == 0)
+		return 0;
+	r = http_listen_also(server->http, options->host, port, err);
+	if (r == 0 || options->scf_port != NULL)
+		return r;
+	/* Nobody asked for it: on a laptop somebody else may have it. */
+	(void) fprintf(stderr, "pyaction: %s; go on without it (--scf-port, PYACTION_SCF_PORT)\n", err->text);
+	return 0;
+}
+
+/* --- serving ----------------------------------------------------------------------------------------- */
+
+static int start_function(struct server *server, const struct options *options, struct err *err)
+{
+	const struct function_config config = {
 		.runner_path = options->runner != NULL ? options->runner : server->runner_path,
 		.unpacker_path = server->unpacker_path,
 		.work_dir = options->work_dir,
+		.convention = options->convention,
+		.limits = options->limits,
+		.tell = options->tell,
 	};
-	const struct http_config http_config = {
+
+	return function_new(&server->function, server->loop, server->logs, &config, err);
+}
+
+static int start_http(struct server *server, const struct options *options, struct err *err)
+{
+	const struct http_config config = {
 		.host = options->host, .port = options->port, .max_body = options->max_body
 	};
 	struct http_callbacks callbacks;
+
+	server->building = (struct building) { .function = server->function,
+		.max_request = options->max_request,
+		.max_response = options->max_response };
+	callbacks = doors_callbacks(&server->building);
+	return http_start(&server->http, server->loop, &config, &callbacks, err);
+}
+
+static int serve(struct server *server, const struct options *options, struct envelope *envelope, struct err *err)
+{
+	const char *other_port = scf_port(options, envelope);
 	int r;
 
 	if ((r = check_work_dir(options->work_dir, err)) < 0)
 		return r;
 	if ((r = loop_new(&server->loop, err)) < 0 || (r = logs_new(&server->logs, server->loop, err)) < 0)
 		return r;
-	/* Started first: the interpreter comes up while the rest does. */
-	r = function_new(&server->function, server->loop, server->logs, &function_config, err);
-	if (r < 0)
-		return r;
-	callbacks = openwhisk_callbacks(server->function);
-	r = http_start(&server->http, server->loop, &http_config, &callbacks, err);
-	if (r < 0)
-		return r;
 	server->stop_timer = (struct timer) { .on_due = on_stop_due, .context = server };
+	/* Started first: the interpreter comes up while the rest does. */
+	if ((r = start_function(server, options, err)) < 0 || (r = start_http(server, options, err)) < 0 ||
+		(r = listen_for_scf(server, options, other_port, err)) < 0)
+		return r;
 	loop_set_on_signal(server->loop, on_signal, server);
+	if (server->code != NULL)
+		function_load(server->function, envelope, on_loaded, server);
 	return loop_run(server->loop, err);
 }
 
@@ -148,6 +252,8 @@ static void shut_down(struct server *server)
 int main(int argc, char **argv)
 {
 	struct server server = { 0 };
+	struct envelope envelope = { 0 };
+	cleanup_free char *handler = NULL;
 	struct options options;
 	struct err err;
 	int r;
@@ -156,10 +262,19 @@ int main(int argc, char **argv)
 	r = options_parse(&options, argc, argv, &err);
 	if (r < 0) {
 		(void) fprintf(stderr, "pyaction: %s\nTry 'pyaction --help'.\n", err.text);
-		return 2;
+		return EXIT_USAGE;
 	}
 	if (r == OPTIONS_DONE)
-		return 0;
+		return EXIT_STOPPED;
+	server.code = find_code(&options);
+	if (server.code != NULL) {
+		r = envelope_from_path(&envelope, server.code, options.handler, &err);
+		if (r < 0) {
+			(void) fprintf(stderr, "pyaction: %s (--code, PYACTION_CODE)\n", err.text);
+			return EXIT_FUNCTION;
+		}
+		server.handler = handler = strdup(envelope.handler);
+	}
 
 	/* A fixed threshold: large bodies come from mmap and go back to the system when they are freed; glibc
 	 * would raise it with the first one. */
@@ -170,11 +285,12 @@ int main(int argc, char **argv)
 	find_program("pyrunner", server.runner_path, sizeof(server.runner_path));
 	find_program("pyunpack", server.unpacker_path, sizeof(server.unpacker_path));
 
-	r = serve(&server, &options, &err);
+	r = serve(&server, &options, &envelope, &err);
 	shut_down(&server);
+	envelope_done(&envelope);
 	if (r < 0) {
 		(void) fprintf(stderr, "pyaction: %s\n", err.text);
-		return 1;
+		return EXIT_SERVER;
 	}
-	return 0;
+	return (int) server.exit_status;
 }

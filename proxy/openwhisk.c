@@ -1,15 +1,7 @@
-#include "openwhisk.h"
+/* /init and /run: the action interface of OpenWhisk, and of DigitalOcean. */
+#include "door.h"
 
-#include <stdio.h>
 #include <string.h>
-
-static const struct {
-	const char *path;
-	enum invocation_kind kind;
-} routes[] = {
-	{ "/init", INVOCATION_INIT },
-	{ "/run", INVOCATION_RUN },
-};
 
 /* The invoker takes 200 for success, 503 for "shutting down, send it elsewhere", and any other status for
  * the developer's error, whose text is the member "error". */
@@ -18,6 +10,7 @@ static enum http_status status_of(enum outcome_kind kind)
 	switch (kind) {
 	case OUTCOME_INITIALIZED:
 	case OUTCOME_SUCCESS:
+	case OUTCOME_SUCCESS_BYTES:
 	case OUTCOME_APPLICATION_ERROR:
 		return HTTP_OK;
 	case OUTCOME_EXITED:
@@ -31,6 +24,8 @@ static enum http_status status_of(enum outcome_kind kind)
 	case OUTCOME_FUNCTION_ERROR:
 	case OUTCOME_INIT_FAILED:
 	case OUTCOME_INIT_EXITED:
+	case OUTCOME_TIMED_OUT:
+	case OUTCOME_OUT_OF_MEMORY:
 		return HTTP_BAD_GATEWAY;
 	case OUTCOME_STOPPING:
 		return HTTP_SERVICE_UNAVAILABLE;
@@ -41,9 +36,38 @@ static enum http_status status_of(enum outcome_kind kind)
 	return HTTP_INTERNAL_SERVER_ERROR;
 }
 
-static void on_outcome(void *context, struct outcome *outcome)
+/* before and payload and after, in place of payload. */
+static void wrap(struct outcome *outcome, const char *before, const char *after)
 {
-	struct http_request *request = context;
+	size_t before_length = strlen(before), length = before_length + outcome->payload_length + strlen(after);
+	char *wrapped = malloc(length + 1);
+
+	if (wrapped == NULL)
+		return;
+	memcpy(wrapped, before, before_length);
+	memcpy(wrapped + before_length, outcome->payload, outcome->payload_length);
+	memcpy(wrapped + before_length + outcome->payload_length, after, strlen(after) + 1);
+	free(outcome->payload);
+	outcome->payload = wrapped;
+	outcome->payload_length = length;
+}
+
+/* An action's result is an object. Other conventions' results may be anything: those become its member "body", as of
+ * a web action; their error documents the member "error". */
+static void make_object(struct outcome *outcome)
+{
+	if (outcome->payload == NULL)
+		return;
+	if (outcome->kind == OUTCOME_FUNCTION_ERROR || outcome->kind == OUTCOME_INIT_FAILED)
+		wrap(outcome, "{\"error\":", "}");
+	else if (outcome->kind == OUTCOME_SUCCESS_BYTES)
+		wrap(outcome, "{\"body\":\"", "\",\"isBase64Encoded\":true}");
+	else if (outcome->kind == OUTCOME_SUCCESS && outcome->payload[0] != '{')
+		wrap(outcome, "{\"body\":", "}");
+}
+
+static void answer(struct http_request *request, struct outcome *outcome)
+{
 	struct http_body body = { .length = outcome->payload_length };
 
 	if (outcome->payload == NULL) {
@@ -54,36 +78,43 @@ static void on_outcome(void *context, struct outcome *outcome)
 	http_answer(request, status_of(outcome->kind), body);
 }
 
-static int find_route(const char *path)
+static void on_outcome(void *context, struct outcome *outcome)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(routes); i++)
-		if (strcmp(routes[i].path, path) == 0)
-			return (int) i;
-	return -1;
+	if (outcome->convention != CONVENTION_OPENWHISK)
+		make_object(outcome);
+	answer(context, outcome);
 }
 
-static void on_headers(void *context UTIL_UNUSED, struct http_request *request)
+/* The body is the message. It becomes one line: between JSON's tokens a newline is white space, and so is a carriage
+ * return; inside a string both are errors, which the runner is left to report. */
+static char *make_message(void *context, const struct limits *limits UTIL_UNUSED, size_t *ret_length)
 {
-	if (find_route(http_path(request)) < 0) {
-		http_answer_error(request, HTTP_NOT_FOUND,
-			"There is nothing at %.200s: this server takes POST /init and POST /run.", http_path(request));
-	} else if (strcmp(http_method(request), "POST") != 0) {
-		http_set_header(request, "Allow", "POST");
-		http_answer_error(request, HTTP_METHOD_NOT_ALLOWED, "%s takes POST, not %.20s.", http_path(request),
-			http_method(request));
-	}
+	char *body = http_steal_body(context, ret_length);
+
+	for (char *at = body; (at = memchr(at, '\n', *ret_length - (size_t) (at - body))) != NULL;)
+		*at = '\r';
+	return body;
 }
 
-static void on_request(void *context, struct http_request *request)
+/* Time and memory are the invoker's to limit, who knows what the action may have. */
+static const struct platform platform = { .markers = true, .make_message = make_message };
+
+static bool takes(const char *path)
 {
-	struct function *function = context;
+	return strcmp(path, "/init") == 0 || strcmp(path, "/run") == 0;
+}
+
+static void on_request(const struct building *building, struct http_request *request)
+{
 	size_t length;
-	char *body = http_steal_body(request, &length);
+	char *body;
 
-	function_submit(function, routes[find_route(http_path(request))].kind, body, length, on_outcome, request);
+	if (strcmp(http_path(request), "/run") == 0) {
+		function_run(building->function, &platform, on_outcome, request);
+		return;
+	}
+	body = http_steal_body(request, &length);
+	function_init(building->function, body, length, on_outcome, request);
 }
 
-struct http_callbacks openwhisk_callbacks(struct function *function)
-{
-	return (struct http_callbacks) { .on_headers = on_headers, .on_request = on_request, .context = function };
-}
+const struct door openwhisk_door = { .takes = takes, .on_request = on_request };

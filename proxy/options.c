@@ -3,17 +3,54 @@
 #include "limits.h"
 
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
-enum option_id { OPTION_HOST, OPTION_PORT, OPTION_MAX_BODY, OPTION_WORK_DIR, OPTION_RUNNER, OPTION_COUNT };
+enum option_id {
+	OPTION_HOST,
+	OPTION_PORT,
+	OPTION_SCF_PORT,
+	OPTION_CODE,
+	OPTION_CONVENTION,
+	OPTION_TIMEOUT,
+	OPTION_MEMORY,
+	OPTION_MAX_REQUEST,
+	OPTION_MAX_RESPONSE,
+	OPTION_MAX_BODY,
+	OPTION_WORK_DIR,
+	OPTION_RUNNER,
+	OPTION_LOG_LEVEL,
+	OPTION_COUNT
+};
 
 static const struct {
 	const char *name, *variable, *argument, *help;
 } descriptions[OPTION_COUNT] = {
 	[OPTION_HOST] = { "host", "PYACTION_HOST", "ADDRESS", "listen on this address (default: 0.0.0.0)" },
 	[OPTION_PORT] = { "port", "PYACTION_PORT", "PORT", "listen on this port (default: 8080)" },
+	[OPTION_SCF_PORT] = { "scf-port", "PYACTION_SCF_PORT", "PORT",
+		"listen on this port, too; 0 for none (default: 9000 for a function of the scf convention that is\n"
+		"        there at the start, else none)" },
+	[OPTION_CODE] = { "code", "PYACTION_CODE", "PATH",
+		"the function's folder, zip archive or Python file (default: " OPTIONS_DEFAULT_CODE ", where a HANDLER is\n"
+		"        given or something is in it; else the code comes with POST /init)" },
+	[OPTION_CONVENTION] = { "convention", "PYACTION_CONVENTION", "NAME",
+		"how the function is called: openwhisk (also DigitalOcean), lambda, scf, or auto, which goes by the\n"
+		"        HANDLER: lambda_handler, main_handler, or another (default: auto)" },
+	[OPTION_TIMEOUT] = { "timeout", "PYACTION_TIMEOUT", "SECONDS",
+		"end an invocation after this time, 0 never (default: 3 through the doors of Lambda and SCF,\n"
+		"        never through /run, whose caller keeps the time)" },
+	[OPTION_MEMORY] = { "memory", "PYACTION_MEMORY", "MB",
+		"end an invocation whose process takes more memory, 0 never (default: 128 through the doors of\n"
+		"        Lambda and SCF, never through /run)" },
+	[OPTION_MAX_REQUEST] = { "max-request", "PYACTION_MAX_REQUEST", "BYTES",
+		"refuse larger events at the doors of Lambda and SCF (default: 6M, Lambda's asynchronous ones 1M)" },
+	[OPTION_MAX_RESPONSE] = { "max-response", "PYACTION_MAX_RESPONSE", "BYTES",
+		"refuse larger results there (default: 6M; Lambda 100 bytes more)" },
+	[OPTION_LOG_LEVEL] = { "log-level", "PYACTION_LOG_LEVEL", "LEVEL",
+		"error; or info, to be told on stderr which convention was chosen and why (default: error)" },
 	[OPTION_MAX_BODY] = { "max-body", "PYACTION_MAX_BODY", "BYTES",
 		"refuse request bodies over this size; K, M and G multiply (default: 80M)" },
 	[OPTION_WORK_DIR] = { "work-dir", "PYACTION_WORK_DIR", "DIR",
@@ -24,8 +61,13 @@ static const struct {
 
 static void print_help(void)
 {
-	(void) fputs("Usage: pyaction [OPTION]...\n"
-		     "Serve a Python function: takes its code at POST /init, runs it at POST /run.\n\n",
+	(void) fputs("Usage: pyaction [OPTION]... [HANDLER]\n"
+		     "Serve a Python function, through the doors of several platforms:\n"
+		     "  POST /init, POST /run                              OpenWhisk, DigitalOcean\n"
+		     "  POST /2015-03-31/functions/function/invocations    AWS Lambda\n"
+		     "  POST /event-invoke                                 Tencent SCF\n\n"
+		     "HANDLER is module.function, like lambda_function.lambda_handler (PYACTION_MAIN). Without one it\n"
+		     "is main of __main__.py, or the usual one of the vendor whose usual file is there.\n\n",
 		stdout);
 	for (size_t i = 0; i < OPTION_COUNT; i++)
 		(void) printf("  --%s=%s\n        %s\n        environment: %s\n", descriptions[i].name,
@@ -33,7 +75,7 @@ static void print_help(void)
 	(void) fputs("  --help\n        print this and exit\n"
 		     "  --version\n        print the version and exit\n\n"
 		     "Stdout and stderr are the function's. Errors at the start go to stderr, exit status 1; a wrong\n"
-		     "command line is exit status 2; stopped by SIGTERM or SIGINT, exit status 0.\n",
+		     "command line is exit status 2; a function that cannot be loaded, 3; stopped by SIGTERM or SIGINT, 0.\n",
 		stdout);
 }
 
@@ -58,6 +100,32 @@ static int parse_size(const char *text, size_t *ret_size)
 	return 0;
 }
 
+/* "3" or "0.5", seconds, to milliseconds. */
+static int parse_seconds(const char *text, unsigned *ret_ms)
+{
+	char *rest;
+	double seconds;
+
+	if (strspn(text, "0123456789.") != strlen(text))
+		return -EINVAL;
+	seconds = strtod(text, &rest);
+	if (rest == text || *rest != '\0' || seconds > LIMIT_TIMEOUT_S_MAX)
+		return -EINVAL;
+	*ret_ms = (unsigned) (seconds * 1000 + 0.5);
+	return 0;
+}
+
+static int parse_number(const char *text, unsigned most, unsigned *ret_number)
+{
+	char *rest;
+	unsigned long number = strtoul(text, &rest, 10);
+
+	if (text[0] < '0' || text[0] > '9' || *rest != '\0' || number > most)
+		return -EINVAL;
+	*ret_number = (unsigned) number;
+	return 0;
+}
+
 static int check_port(const char *text)
 {
 	char *rest;
@@ -72,6 +140,34 @@ static int bad_value(enum option_id id, const char *value, const char *expected,
 		descriptions[id].variable, value, expected);
 }
 
+static int interpret_limits(struct options *options, const char *const values[OPTION_COUNT], struct err *err)
+{
+	static const char size_text[] = "a number of bytes up to 1G, like 1048576 or 6M";
+	static const char *const conventions[] = { "auto", "openwhisk", "lambda", "scf" };
+	const char *value;
+	bool known = false;
+
+	if ((value = values[OPTION_TIMEOUT]) != NULL && parse_seconds(value, &options->limits.timeout_ms) < 0)
+		return bad_value(OPTION_TIMEOUT, value, "a number of seconds, like 3 or 0.5, up to a day", err);
+	if ((value = values[OPTION_MEMORY]) != NULL &&
+		parse_number(value, LIMIT_MEMORY_MB_MAX, &options->limits.memory_mb) < 0)
+		return bad_value(OPTION_MEMORY, value, "a number of megabytes, like 128", err);
+	if ((value = values[OPTION_MAX_REQUEST]) != NULL && parse_size(value, &options->max_request) < 0)
+		return bad_value(OPTION_MAX_REQUEST, value, size_text, err);
+	if ((value = values[OPTION_MAX_RESPONSE]) != NULL && parse_size(value, &options->max_response) < 0)
+		return bad_value(OPTION_MAX_RESPONSE, value, size_text, err);
+	if ((value = values[OPTION_SCF_PORT]) != NULL && strcmp(value, "0") != 0 && check_port(value) < 0)
+		return bad_value(OPTION_SCF_PORT, value, "a number from 0 to 65535", err);
+	for (size_t i = 0; options->convention != NULL && i < ARRAY_SIZE(conventions); i++)
+		known = known || strcmp(options->convention, conventions[i]) == 0;
+	if (options->convention != NULL && !known)
+		return bad_value(OPTION_CONVENTION, options->convention, "auto, openwhisk, lambda or scf", err);
+	if ((value = values[OPTION_LOG_LEVEL]) != NULL && strcmp(value, "error") != 0 && strcmp(value, "info") != 0)
+		return bad_value(OPTION_LOG_LEVEL, value, "error or info", err);
+	options->tell = value != NULL && strcmp(value, "info") == 0;
+	return 0;
+}
+
 static int interpret(struct options *options, const char *const values[OPTION_COUNT], struct err *err)
 {
 	options->host = values[OPTION_HOST] != NULL ? values[OPTION_HOST] : "0.0.0.0";
@@ -82,12 +178,18 @@ static int interpret(struct options *options, const char *const values[OPTION_CO
 		options->work_dir = "/tmp";
 	options->max_body = LIMIT_BODY_DEFAULT;
 
+	options->scf_port = values[OPTION_SCF_PORT];
+	options->code = values[OPTION_CODE];
+	options->convention = values[OPTION_CONVENTION];
+	options->limits = (struct limits) { .timeout_ms = LIMITS_DEFAULT, .memory_mb = LIMITS_DEFAULT };
+	options->max_request = options->max_response = SIZE_MAX;
+
 	if (check_port(options->port) < 0)
 		return bad_value(OPTION_PORT, options->port, "a number from 1 to 65535", err);
 	if (values[OPTION_MAX_BODY] != NULL && parse_size(values[OPTION_MAX_BODY], &options->max_body) < 0)
 		return bad_value(OPTION_MAX_BODY, values[OPTION_MAX_BODY],
 			"a number of bytes up to 1G, like 1048576 or 80M", err);
-	return 0;
+	return interpret_limits(options, values, err);
 }
 
 /* getopt has set optopt to the character of a short option, to 0 for an unknown long one, and to the value of a
@@ -133,8 +235,11 @@ int options_parse(struct options *ret_options, int argc, char **argv, struct err
 			return bad_option(argv[optind - 1], err);
 		values[id] = optarg;
 	}
+	options.handler = optind < argc ? argv[optind++] : getenv("PYACTION_MAIN");
+	if (options.handler != NULL && options.handler[0] == '\0')
+		options.handler = NULL;
 	if (optind < argc)
-		return err_set(err, -EINVAL, "unexpected argument '%s'", argv[optind]);
+		return err_set(err, -EINVAL, "unexpected argument '%s' behind the handler", argv[optind]);
 	r = interpret(&options, values, err);
 	if (r < 0)
 		return r;

@@ -1,7 +1,10 @@
 /* The command line, and the environment variable that goes with each option. */
 #pragma once
 
-#include "../common/err.h"
+#include "function.h"
+
+/* Where an image has its function. */
+#define OPTIONS_DEFAULT_CODE "/function"
 
 struct options {
 	const char *host;
@@ -9,6 +12,15 @@ struct options {
 	const char *runner; /* NULL: the one that belongs to this executable */
 	const char *work_dir;
 	size_t max_body; /* bytes */
+	/* These are NULL where nobody gave them. */
+	const char *handler;
+	const char *code;
+	const char *convention;
+	const char *scf_port;   /* "0": none */
+	struct limits limits;   /* LIMITS_DEFAULT where nobody gave them */
+	size_t max_request;     /* bytes; SIZE_MAX: the platform's */
+	size_t max_response;
+	bool tell; /* say which convention was chosen */
 };
 
 enum options_result {

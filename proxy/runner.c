@@ -104,7 +104,7 @@ static void kill_group(struct runner *runner)
 		(void) kill(-runner->group, SIGKILL);
 }
 
-static void give_up(struct runner *runner, const char *complaint)
+void runner_kill(struct runner *runner, const char *complaint)
 {
 	if (runner->complaint[0] == '\0')
 		(void) snprintf(runner->complaint, sizeof(runner->complaint), "%s", complaint);
@@ -155,7 +155,7 @@ static bool read_replies(struct runner *runner)
 		if (count == 0)
 			return false;
 		if (take_bytes(runner, space, (size_t) count, &err) < 0) {
-			give_up(runner, err.text);
+			runner_kill(runner, err.text);
 			return true;
 		}
 		if (runner->reply.complete) {
@@ -182,7 +182,7 @@ static void on_replies_ready(void *context, uint32_t events UTIL_UNUSED)
 
 static void on_exit_grace_over(void *context)
 {
-	give_up(context, "it closed its channel to the proxy");
+	runner_kill(context, "it closed its channel to the proxy");
 }
 
 /* --- the process ------------------------------------------------------------------------------------- */
@@ -207,6 +207,7 @@ static void on_process_end(void *context, int wait_status)
 	struct runner *runner = context;
 	pid_t group = runner->group;
 	char reason[ERR_TEXT_MAX + 64];
+	struct runner_end end = { .reason = reason, .wait_status = wait_status, .peak_kb = runner->child.peak_kb };
 
 	/* What it wrote before it died is in the pipe: the reply, if it is whole, counts. EOF may never come,
 	 * should a process it forked hold the other end. */
@@ -216,7 +217,7 @@ static void on_process_end(void *context, int wait_status)
 	(void) kill(-group, SIGKILL);
 	describe_end(runner, wait_status, reason, sizeof(reason));
 	if (runner->callbacks.on_end != NULL)
-		runner->callbacks.on_end(runner->callbacks.context, reason);
+		runner->callbacks.on_end(runner->callbacks.context, &end);
 	runner_free(runner);
 }
 
@@ -231,7 +232,7 @@ bool runner_is_ready(struct runner *runner)
 	int unasked = 0;
 
 	if (!runner->ended && !runner->busy && ioctl(runner->replies.fd, FIONREAD, &unasked) == 0 && unasked > 0)
-		give_up(runner, "it spoke without being asked");
+		runner_kill(runner, "it spoke without being asked");
 	return !runner->ended;
 }
 
@@ -251,6 +252,22 @@ static bool catches_signal(pid_t pid, int number)
 			mask = strtoull(line + 7, NULL, 16);
 	(void) fclose(status);
 	return (mask >> (number - 1) & 1) != 0;
+}
+
+long runner_memory_kb(const struct runner *runner)
+{
+	char path[64], text[128] = "";
+	long pages = 0;
+	cleanup_fd int fd = -1;
+
+	if (runner->child.pid <= 0)
+		return 0;
+	/* The second number is the resident pages (proc(5)). */
+	(void) snprintf(path, sizeof(path), "/proc/%d/statm", (int) runner->child.pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0 || sscanf(text, "%*d %ld", &pages) != 1)
+		return 0;
+	return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
 bool runner_terminate(struct runner *runner)

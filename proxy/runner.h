@@ -14,13 +14,20 @@
 
 struct runner;
 
+/* How a process ended. */
+struct runner_end {
+	const char *reason; /* a phrase for people, "exit status 3" */
+	int wait_status;    /* as of waitpid() */
+	long peak_kb;       /* the most memory it had at a time */
+};
+
 struct runner_callbacks {
 	/* The answer to the message. status and payload belong to the runner until the call returns;
 	 * reply->payload may be taken with steal_ptr(). Not called any more once on_end has been. */
 	void (*on_reply)(void *context, struct reply *reply);
-	/* The process has ended and is reaped, what was left of its group is killed; reason is a phrase for
-	 * people, "exit status 3". The runner is freed when the call returns. */
-	void (*on_end)(void *context, const char *reason);
+	/* The process has ended and is reaped, what was left of its group is killed. The runner is freed when the
+	 * call returns. */
+	void (*on_end)(void *context, const struct runner_end *end);
 	void *context;
 };
 
@@ -55,6 +62,12 @@ bool runner_terminate(struct runner *runner);
 /* In on_end: the message that the process never began to read, for giving it to another runner; NULL when
  * there is none, or when it is not certain. The caller owns it, with room for one more byte. */
 char *runner_steal_unread(struct runner *runner, size_t *ret_length);
+
+/* Memory it has now, in KB; 0 when that cannot be read. */
+long runner_memory_kb(const struct runner *runner);
+
+/* Kills it with all of its process group; no reply counts any more. on_end follows, with this reason. */
+void runner_kill(struct runner *runner, const char *reason);
 
 /* Kills it with all of its process group, and forgets it: no callback follows, it frees itself when its
  * process has ended, from the loop. */

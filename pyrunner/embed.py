@@ -15,10 +15,11 @@ import sys
 from pathlib import Path
 from typing import List, Tuple
 
-# In the order of their imports among each other.
+# What every function needs, in the order of their imports among each other. The other modules of the folder are
+# imported on demand (on_demand.py).
 MODULES = (
-    "__init__", "stdlib", "wire", "streams", "report", "context", "environment", "signature", "virtualenv", "loader",
-    "precompile", "openwhisk", "handle",
+    "__init__", "on_demand", "stdlib", "wire", "streams", "report", "context", "environment", "signature", "virtualenv",
+    "loader", "precompile", "openwhisk", "handle",
 )
 
 
@@ -31,15 +32,17 @@ def compile_module(folder: Path, stem: str) -> Tuple[str, bytes]:
     return name, marshal.dumps(code)
 
 
-def check_complete(folder: Path) -> None:
-    """Ends the program if a module is in the folder and not in MODULES, or the other way round."""
-    difference = {path.stem for path in folder.glob("*.py")} ^ set(MODULES)
-    if difference:
-        sys.exit(f"embed.py: the list of modules and the folder differ: {', '.join(sorted(difference))}")
+def modules_on_demand(folder: Path) -> List[str]:
+    """The stems of the modules that are not in MODULES. Ends the program if one of MODULES is not there."""
+    stems = {path.stem for path in folder.glob("*.py")}
+    missing = set(MODULES) - stems
+    if missing:
+        sys.exit(f"embed.py: there is no {', '.join(sorted(missing))} in {folder}")
+    return sorted(stems - set(MODULES))
 
 
-def write_c(modules: List[Tuple[str, bytes]], output: Path) -> None:
-    """Writes the C file."""
+def write_c(modules: List[Tuple[str, bytes]], eager_count: int, output: Path) -> None:
+    """Writes the C file. The first eager_count modules are imported at the start."""
     lines = ['/* Made by embed.py. */', '#include "interpreter.h"', ""]
     for index, (_, code) in enumerate(modules):
         lines.append(f"static const unsigned char code_{index}[] = {{")
@@ -49,6 +52,7 @@ def write_c(modules: List[Tuple[str, bytes]], output: Path) -> None:
     lines += [f'\t{{ "{name}", code_{index}, sizeof(code_{index}) }},' for index, (name, _) in enumerate(modules)]
     lines.append("};")
     lines.append(f"const size_t embedded_module_count = {len(modules)};")
+    lines.append(f"const size_t embedded_eager_count = {eager_count};")
     magic = int.from_bytes(importlib.util.MAGIC_NUMBER, "little")
     lines.append(f"const long embedded_magic = {magic}L;")
     output.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -57,8 +61,8 @@ def write_c(modules: List[Tuple[str, bytes]], output: Path) -> None:
 def main() -> None:
     """Entry point."""
     folder, output = Path(sys.argv[1]), Path(sys.argv[2])
-    check_complete(folder)
-    write_c([compile_module(folder, stem) for stem in MODULES], output)
+    stems = [*MODULES, *modules_on_demand(folder)]
+    write_c([compile_module(folder, stem) for stem in stems], len(MODULES), output)
 
 
 if __name__ == "__main__":

@@ -76,19 +76,42 @@ static int import_embedded(const struct embedded_module *embedded, struct err *e
 	return module != NULL ? 0 : exception_error(err, embedded->name);
 }
 
+/* Gives on_demand.py the modules that it imports: name to code, without a copy. */
+static int offer_on_demand(struct err *err)
+{
+	cleanup_pyobject PyObject *module = PyImport_ImportModule("pyaction_bootstrap.on_demand");           /* New. */
+	cleanup_pyobject PyObject *codes = module != NULL ? PyObject_GetAttrString(module, "codes") : NULL; /* New. */
+
+	if (codes == NULL)
+		return exception_error(err, "the bootstrap");
+	for (size_t i = embedded_eager_count; i < embedded_module_count; i++) {
+		const struct embedded_module *embedded = &embedded_modules[i];
+		cleanup_pyobject PyObject *code = PyMemoryView_FromMemory(
+			(char *) embedded->code, (Py_ssize_t) embedded->length, PyBUF_READ); /* New. */
+
+		if (code == NULL || PyDict_SetItemString(codes, embedded->name, code) < 0)
+			return exception_error(err, embedded->name);
+	}
+	return 0;
+}
+
 static int import_bootstrap(PyObject **ret_bootstrap, struct err *err)
 {
+	int r;
+
 	PyObject *module;
 
 	if (PyImport_GetMagicNumber() != embedded_magic)
 		return err_set(
 			err, -EINVAL, "the bootstrap modules were compiled for another version of Python: build again");
-	for (size_t i = 0; i < embedded_module_count; i++) {
-		int r = import_embedded(&embedded_modules[i], err);
-
+	for (size_t i = 0; i < embedded_eager_count; i++) {
+		r = import_embedded(&embedded_modules[i], err);
 		if (r < 0)
 			return r;
 	}
+	r = offer_on_demand(err);
+	if (r < 0)
+		return r;
 	module = PyImport_ImportModule("pyaction_bootstrap.handle"); /* New. */
 	if (module == NULL)
 		return exception_error(err, "the bootstrap");

@@ -6,7 +6,8 @@
 #include "../common/err.h"
 #include "python.h"
 
-/* A module compiled in by embed.py: marshalled code, in the order in which they must be imported. */
+/* A module compiled in by embed.py: marshalled code. The first embedded_eager_count are in the order in which they
+ * must be imported; the others are imported on demand (pyaction_bootstrap/on_demand.py). */
 struct embedded_module {
 	const char *name;
 	const unsigned char *code;
@@ -15,6 +16,7 @@ struct embedded_module {
 
 extern const struct embedded_module embedded_modules[];
 extern const size_t embedded_module_count;
+extern const size_t embedded_eager_count;
 /* Of the Python that compiled them; the one that is linked must agree. */
 extern const long embedded_magic;
 

@@ -7,11 +7,13 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 enum {
 	EXIT_NO_PYTHON = 70, /* EX_SOFTWARE */
 	LARGE_MESSAGE = 262144,
 	SMALL_REPLY = 4096,
+	STATUS_LINE_MAX = 128,
 };
 
 /* Python-level signal handlers of the function run here when the signal came between two activations. What
@@ -67,13 +69,20 @@ static int write_reply(
 
 static int send_reply(const struct channel *channel, PyObject *status, PyObject *payload)
 {
-	int r;
+	char line[STATUS_LINE_MAX];
+	struct rusage usage = { 0 };
+	int length, r;
 
 	/* Whatever C code has printed must be out before the reply says that the activation is over. */
 	(void) fflush(NULL);
+	(void) getrusage(RUSAGE_SELF, &usage);
+	length = snprintf(line, sizeof(line), "{\"status\":\"%s\",\"peak_kb\":%ld}\n", PyBytes_AS_STRING(status),
+		usage.ru_maxrss);
+	if (length < 0 || (size_t) length >= sizeof(line)) /* no status of ours */
+		return -EPROTO;
 	Py_BEGIN_ALLOW_THREADS
-	r = write_reply(channel, PyBytes_AS_STRING(status), (size_t) PyBytes_GET_SIZE(status),
-		PyBytes_AS_STRING(payload), (size_t) PyBytes_GET_SIZE(payload));
+	r = write_reply(channel, line, (size_t) length, PyBytes_AS_STRING(payload),
+		(size_t) PyBytes_GET_SIZE(payload));
 	Py_END_ALLOW_THREADS
 	return r;
 }

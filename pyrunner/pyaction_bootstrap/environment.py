@@ -53,12 +53,12 @@ def _name_of(key: str) -> Tuple[str, bytes]:
 
 
 def apply_activation(message: Mapping[str, Any]) -> Dict[str, str]:
-    """Sets __OW_<NAME> for each member of a /run body but "value", and returns them; those of the activation
+    """Sets __OW_<NAME> for each member of a /run body but "value" and "pyaction", the doors' own, and returns them; those of the activation
     before that are not in this one get back the value they had before. What no variable can be, such as a name
     or a text with a NUL or a lone surrogate, is left out."""
     variables = {}
     for key, value in message.items():
-        if key == "value":
+        if key == "value" or key == "pyaction":
             continue
         try:
             name, encoded_name = _names.get(key) or _name_of(key)

@@ -9,7 +9,7 @@ import os
 import sys
 from os import _exit, getpid
 
-from pyaction_bootstrap import environment, loader, openwhisk, precompile, report, stdlib, streams, virtualenv
+from pyaction_bootstrap import environment, on_demand, openwhisk, precompile, report, stdlib, streams, virtualenv
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 streams.install()
 
 _pid = getpid()
-_function: Optional[openwhisk.Function] = None
+_function: Any = None  # of the convention that the init message names
 
 
 def handle(message: Any, error: Optional[BaseException]) -> Tuple[bytes, bytes]:
-    """The reply to a message: status line, and payload without its newline. error, or None: why the line that the
+    """The reply to a message: its status, and payload without its newline. error, or None: why the line that the
     message was could not be decoded."""
     try:
         status, payload = _answer(message) if error is None else _refuse(error)
@@ -35,7 +35,7 @@ def handle(message: Any, error: Optional[BaseException]) -> Tuple[bytes, bytes]:
         streams.flush()
         _exit(0)
     streams.flush()
-    return b'{"status":"%s"}\n' % status.encode("ascii"), payload
+    return status.encode("ascii"), payload
 
 
 def _refuse(error: BaseException) -> Tuple[str, bytes]:
@@ -49,40 +49,45 @@ def _answer(message: Any) -> Tuple[str, bytes]:
     if not isinstance(message, dict):
         return "bad_request", openwhisk.error_document("The request body is not a JSON object.")
     if _function is not None:
-        return _function.run(message.get("value", {}), environment.apply_activation(message))
+        return _function.run(message, environment.apply_activation(message))  # type: ignore[no-any-return]
+    convention = _convention(message["convention"])
     try:
-        _function = _initialize(message)
+        _function = _initialize(convention, message)
     except SystemExit:
         raise
     except BaseException as error:
-        return "init_failed", openwhisk.error_document(_describe_failure(error))
+        return "init_failed", convention.report_failure(error)
     return "initialized", b'{"ok":true}'
 
 
-def _initialize(message: Dict[str, Any]) -> openwhisk.Function:
-    """Loads the code that an init message names: path, handler, source, env (docs/protocol.md)."""
-    root = message["path"]
+def _convention(name: str) -> Any:
+    """The module that knows how a vendor's functions are loaded and called.
+
+    Each has prepare(init), load(init) -> Function, report_failure(error) -> payload, and Function.run(message,
+    variables) -> status and payload; docs/architecture.md has the contract.
+    """
+    if name == "openwhisk":
+        return openwhisk
+    return on_demand.load({"lambda": "aws_lambda", "scf": "tencent_scf"}[name])
+
+
+def _initialize(convention: Any, init: Dict[str, Any]) -> Any:
+    """Loads the code that an init message (docs/protocol.md) names, and returns the convention's Function."""
+    root = init["path"]
     os.chdir(root)
     sys.path.insert(0, root)
     stdlib.function_folders.append(root)
-    environment.apply_init(message["env"])
-    virtualenv.use(root)
-    compiler = precompile.Helper(root) if not message["source"] else None
+    environment.apply_init(init["env"])
+    if not init["owned"]:  # the author's own folder: nothing is left in it
+        sys.dont_write_bytecode = True
+    virtualenv.use(root, init["packages"])
+    convention.prepare(init)
+    compiler = precompile.Helper(root) if not init["source"] else None
     try:
-        handler = loader.load(root, message["handler"], message["source"])
+        return convention.load(init)
     finally:
         if compiler is not None:
             compiler.stop()
-    return openwhisk.Function(handler)
-
-
-def _describe_failure(error: BaseException) -> str:
-    """The answer's text. On stderr the same, or where the user's own code failed, the traceback."""
-    if isinstance(error, (loader.LoadError, virtualenv.InvalidVirtualenv, virtualenv.RequirementsFailed)):
-        report.print_line(str(error))
-        return str(error)
-    report.print_exception(error)
-    return f"Cannot start action. Check logs for details. ({type(error).__name__}: {report.describe(error)})"
 
 
 def after_signal(error: BaseException) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pyaction_bootstrap import report, stdlib, wire
+from pyaction_bootstrap import loader, report, stdlib, virtualenv, wire
 from pyaction_bootstrap.context import Context
 from pyaction_bootstrap.signature import make_call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Mapping, Tuple
+    from typing import Any, Callable, Dict, Mapping, Tuple
 
 _NOT_AN_OBJECT = "The action did not return a dictionary or array."
 
@@ -30,6 +30,26 @@ def _await(awaitable: Any) -> Any:
     return _loop.run_until_complete(until_done())
 
 
+def prepare(init: Dict[str, Any]) -> None:
+    """Nothing is set up for these functions but what handle.py has done."""
+
+
+def load(init: Dict[str, Any]) -> Function:
+    """Imports the function that an init message names. Raises loader.LoadError, or what the import raises."""
+    return Function(loader.load(init["path"], init["handler"], init["source"]))
+
+
+def report_failure(error: BaseException) -> bytes:
+    """The answer to an init message whose function cannot be loaded. On stderr its text, or where the user's own
+    code failed, the traceback."""
+    if isinstance(error, (loader.LoadError, virtualenv.InvalidVirtualenv, virtualenv.RequirementsFailed)):
+        report.print_line(str(error))
+        return error_document(str(error))
+    report.print_exception(error)
+    return error_document(
+        f"Cannot start action. Check logs for details. ({type(error).__name__}: {report.describe(error)})")
+
+
 class Function:
     """A loaded function."""
 
@@ -37,12 +57,18 @@ class Function:
         self._call = make_call(handler)
         self._takes_context = self._call is handler  # else it is wrapped, to be called with less
 
-    def run(self, event: Any, variables: Mapping[str, str]) -> Tuple[str, bytes]:
-        """Calls the handler with event. variables: those of the activation. Returns the status of the reply
-        ("success", "application_error", "function_error") and its payload.
+    def run(self, message: Dict[str, Any], variables: Mapping[str, str]) -> Tuple[str, bytes]:
+        """Calls the handler with the value of an activation message. variables: those of the activation. Returns
+        the status of the reply ("success", "application_error", "function_error", or "bad_request" when there is
+        no value because the body was not JSON) and its payload.
 
         Lets SystemExit through, which ends the process as it would anywhere.
         """
+        event = message.get("value")
+        if event is None and "value" not in message:
+            if "body" in message.get("pyaction", ()):
+                return "bad_request", error_document("The request body is not JSON.")
+            event = {}
         try:
             result = self._call(event, Context(variables) if self._takes_context else None)
             if hasattr(type(result), "__await__"):

@@ -19,17 +19,21 @@ class InvalidVirtualenv(Exception):
     """The folder is no usable virtual environment."""
 
 
-def use(root: str) -> None:
+def use(root: str, packages: str) -> None:
     """Makes the packages of root/virtualenv importable, or installs root/requirements.txt where there is no
-    such folder. root is the directory of the code, and sys.path[0].
+    such folder. root is the directory of the code, and sys.path[0]. packages: the directory in which a virtualenv
+    folder is made for them, root itself unless that is not to be written to.
 
     Raises InvalidVirtualenv, or RequirementsFailed.
     """
     folder = os.path.join(root, _FOLDER)
+    made = os.path.join(packages, _FOLDER)
     if os.path.isdir(folder):
         _activate(root, folder)
+    elif os.path.isdir(made):
+        _activate(root, made)
     elif os.path.isfile(os.path.join(root, "requirements.txt")):
-        _install(root, folder)
+        _install(root, made)
 
 
 def _find_packages(folder: str) -> Tuple[Optional[str], Optional[str]]:

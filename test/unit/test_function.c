@@ -37,6 +37,7 @@ static int be_unpacker(const char *directory)
 
 /* An invocation and its outcome. */
 struct asked {
+	char *message; /* first: make_message() takes it from there */
 	int calls;
 	bool done;
 	enum outcome_kind kind;
@@ -72,22 +73,43 @@ static void on_outcome(void *context, struct outcome *outcome)
 
 static char *copy_body(const char *text)
 {
-	char *body = malloc(strlen(text) + 2); /* what function_submit() wants */
+	char *body = malloc(strlen(text) + 2); /* room for one byte more than the NUL */
 
 	return strcpy(body, text);
 }
 
-static struct asked *submit(enum invocation_kind kind, const char *text)
+/* The platform of runs whose context begins with the text of the message. A newline becomes white space, as /run has
+ * it. */
+static char *make_message(void *context, const struct limits *limits, size_t *ret_length)
+{
+	char *message = copy_body(*(char **) context);
+
+	(void) limits;
+	*ret_length = strlen(message);
+	for (char *at = message; (at = strchr(at, '\n')) != NULL;)
+		*at = '\r';
+	return message;
+}
+
+static const struct platform platform = { .markers = true, .make_message = make_message };
+
+enum kind { INVOCATION_INIT, INVOCATION_RUN };
+
+static struct asked *submit(enum kind kind, const char *text)
 {
 	struct asked *asked = calloc(1, sizeof(*asked));
 
+	asked->message = copy_body(text);
 	asked->next = test.all;
 	test.all = asked;
-	function_submit(test.function, kind, copy_body(text), strlen(text), on_outcome, asked);
+	if (kind == INVOCATION_INIT)
+		function_init(test.function, copy_body(text), strlen(text), on_outcome, asked);
+	else
+		function_run(test.function, &platform, on_outcome, asked);
 	return asked;
 }
 
-static struct asked *ask(enum invocation_kind kind, const char *text)
+static struct asked *ask(enum kind kind, const char *text)
 {
 	struct asked *asked = submit(kind, text);
 
@@ -165,7 +187,9 @@ static bool work_dir_is(const char *wanted)
 
 static void set_up(const char *mode)
 {
-	struct function_config config = { .runner_path = self, .unpacker_path = self };
+	struct function_config config = { .runner_path = self,
+		.unpacker_path = self,
+		.limits = { LIMITS_DEFAULT, LIMITS_DEFAULT } };
 	struct err err;
 	int out[2], error[2];
 
@@ -225,6 +249,7 @@ static void tear_down(void)
 		struct asked *next = test.all->next;
 
 		wrong += test.all->calls != 1;
+		free(test.all->message);
 		free(test.all->payload);
 		free(test.all);
 		test.all = next;
@@ -599,24 +624,29 @@ static void test_full_queue(void)
 
 static int chain_left;
 
+struct chained {
+	const char *message;
+	enum outcome_kind kind;
+};
+
 static void on_outcome_submit(void *context, struct outcome *outcome)
 {
-	enum outcome_kind *kind = context;
+	struct chained *chained = context;
 
-	*kind = outcome->kind;
+	chained->kind = outcome->kind;
 	if (--chain_left > 0)
-		function_submit(test.function, INVOCATION_RUN, copy_body("{}"), 2, on_outcome_submit, context);
+		function_run(test.function, &platform, on_outcome_submit, context);
 }
 
 /* Each outcome at once, and from it the next invocation: no recursion. */
 static void test_submitting_in_an_outcome(void)
 {
-	enum outcome_kind kind = OUTCOME_SUCCESS;
+	struct chained chained = { .message = "{}" };
 
 	set_up("script");
 	chain_left = 200000;
-	function_submit(test.function, INVOCATION_RUN, copy_body("{}"), 2, on_outcome_submit, &kind);
-	ok(chain_left == 0 && kind == OUTCOME_NOT_INITIALIZED,
+	function_run(test.function, &platform, on_outcome_submit, &chained);
+	ok(chain_left == 0 && chained.kind == OUTCOME_NOT_INITIALIZED,
 		"200000 invocations, each from the outcome of the one before");
 	tear_down();
 }

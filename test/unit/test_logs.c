@@ -207,7 +207,7 @@ static void test_output_by_itself(void)
 
 static void test_notes(void)
 {
-	char longest[1000], wanted[1200];
+	char longest[LOGS_LINES_MAX + 100], wanted[LOGS_LINES_MAX + 300];
 
 	set_up_pipes(65536);
 	logs_write_stderr(test.logs, "a note");
@@ -223,8 +223,8 @@ static void test_notes(void)
 	test.error.length = 0;
 	ok(end(true) && came(&test.error, MARKER), "they come once");
 
-	for (size_t length = 500; length < 520; length++) {
-		size_t kept = length < 510 ? length : 510;
+	for (size_t length = LOGS_LINES_MAX - 12; length < LOGS_LINES_MAX + 8; length++) {
+		size_t kept = length < LOGS_LINES_MAX - 2 ? length : LOGS_LINES_MAX - 2;
 
 		memset(longest, 'n', length);
 		longest[length] = '\0';
@@ -236,7 +236,7 @@ static void test_notes(void)
 		reader_read(&test.error);
 		(void) snprintf(wanted, sizeof(wanted), "%.*s", (int) kept - 10, longest);
 		if (test.error.length < kept || strncmp(test.error.text, wanted, strlen(wanted)) != 0 ||
-			test.error.length > 512 + strlen(MARKER) ||
+			test.error.length > LOGS_LINES_MAX + strlen(MARKER) ||
 			memcmp(test.error.text + test.error.length - strlen(MARKER) - 1, "\n" MARKER,
 				strlen(MARKER) + 1) != 0)
 			ok(false, "a note of %zu bytes is cut, and is a line", length);

@@ -42,12 +42,12 @@ static void on_reply(void *context, struct reply *reply)
 		seen->in_reply(seen);
 }
 
-static void on_end(void *context, const char *reason)
+static void on_end(void *context, const struct runner_end *end)
 {
 	struct seen *seen = context;
 
 	seen->order[strlen(seen->order)] = 'e';
-	(void) snprintf(seen->reason, sizeof(seen->reason), "%s", reason);
+	(void) snprintf(seen->reason, sizeof(seen->reason), "%s", end->reason);
 	seen->stolen = runner_steal_unread(seen->runner, &seen->stolen_length);
 	seen->runner = NULL;
 	seen->ended = true;

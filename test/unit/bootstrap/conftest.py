@@ -26,10 +26,11 @@ BOOT = f"""\
 import marshal, sys
 sys.path.remove("")
 with open({str(FOLDER / "bootstrap")!r}, "rb") as file:
-    modules = marshal.load(file)
+    modules, on_demand = marshal.load(file)
 for name, code in modules:
     sys.modules[name] = type(sys)(name)
     exec(marshal.loads(code), sys.modules[name].__dict__)
+sys.modules["pyaction_bootstrap.on_demand"].codes.update(on_demand)
 """
 
 
@@ -38,8 +39,10 @@ def _compile_bootstrap() -> None:
     assert spec is not None and spec.loader is not None
     embed = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(embed)
-    modules = [embed.compile_module(pyaction_module.RUNNER / "pyaction_bootstrap", stem) for stem in embed.MODULES]
-    (FOLDER / "bootstrap").write_bytes(marshal.dumps(modules))
+    folder = pyaction_module.RUNNER / "pyaction_bootstrap"
+    modules = [embed.compile_module(folder, stem) for stem in embed.MODULES]
+    on_demand = [embed.compile_module(folder, stem) for stem in embed.modules_on_demand(folder)]
+    (FOLDER / "bootstrap").write_bytes(marshal.dumps((modules, on_demand)))
 
 
 if "PYACTION_TEST_CODEC" not in os.environ:  # where test_json_codec.py brings its own

@@ -25,7 +25,7 @@ for line in sys.stdin.buffer.read().split(b"\\n")[:-1]:
         error = caught
     status, payload = handle.handle(message, error)
     assert type(status) is bytes and type(payload) is bytes
-    os.write(int(sys.argv[1]), status + payload + b"\\n")
+    os.write(int(sys.argv[1]), status + b"\\n" + payload + b"\\n")
 os._exit(0)
 """
 
@@ -48,7 +48,7 @@ def send(lines: List[bytes], replies: Path) -> Conversation:
             env={"PYTHONPATH": str(FOLDER), "PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"})
     got = replies.read_bytes().split(b"\n")
     assert got.pop() == b"" and len(got) % 2 == 0
-    pairs = [(json.loads(got[i])["status"], json.loads(got[i + 1])) for i in range(0, len(got), 2)]
+    pairs = [(got[i].decode(), json.loads(got[i + 1])) for i in range(0, len(got), 2)]
     return Conversation(pairs, done.stdout.decode(), done.stderr.decode(), done.returncode)
 
 
@@ -64,7 +64,8 @@ def talk(tmp_path: Path) -> Callable[..., Conversation]:
         for name, text in {**({} if source is None else {"__main__.py": source}), **(files or {})}.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text, encoding="utf-8")
-        first = {"path": str(root), "handler": handler, "source": is_source, "env": env or {}}
+        first = {"path": str(root), "handler": handler, "source": is_source, "env": env or {}, "owned": True,
+                 "packages": str(root), "convention": "openwhisk", "timeout_ms": 0, "memory_mb": 0}
         lines = [*([first] if init else []), *messages]
         return send([line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines],
                     tmp_path / "replies")
@@ -137,7 +138,9 @@ def test_no_object(talk: Callable[..., Conversation], line: bytes) -> None:
 
 
 def test_a_bad_first_line_does_not_count(talk: Callable[..., Conversation], tmp_path: Path) -> None:
-    init = {"path": str(tmp_path / "code"), "handler": "main", "source": True, "env": {}}
+    root = str(tmp_path / "code")
+    init = {"path": root, "handler": "main", "source": True, "env": {}, "owned": True, "packages": root,
+            "convention": "openwhisk"}
     got = talk("def main(): return {}", b"nope", init, {}, init=False)
     assert [status for status, _ in got.replies] == ["bad_request", "initialized", "success"]
 
@@ -333,7 +336,7 @@ import os
 from pyaction_bootstrap import handle
 os.write(1, b"".join(handle.handle(None, MemoryError())))
 """)
-    assert done.stdout == '{"status":"function_error"}\n{"error": "MemoryError"}' and done.returncode == 0
+    assert done.stdout == 'function_error{"error": "MemoryError"}' and done.returncode == 0
 
 
 def test_nothing_large_is_imported(python: Callable[..., Any]) -> None:

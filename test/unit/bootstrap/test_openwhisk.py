@@ -14,7 +14,7 @@ from pyaction_bootstrap.openwhisk import Function, error_document
 
 def run(handler: Callable[..., Any], event: Any = None, **variables: str) -> Tuple[str, Any]:
     """Status and payload, parsed."""
-    status, payload = Function(handler).run({} if event is None else event, variables)
+    status, payload = Function(handler).run({"value": {} if event is None else event}, variables)
     assert isinstance(payload, bytes) and b"\n" not in payload
     return status, json.loads(payload)
 

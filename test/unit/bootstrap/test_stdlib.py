@@ -57,12 +57,13 @@ def test_functions_with_such_files(python: Callable[..., Any], tmp_path: Path, f
     (root / "__main__.py").write_text(source)
     done = python(BOOT + f"""
 from pyaction_bootstrap import handle
-init = {{"path": {str(root)!r}, "handler": "main", "source": False, "env": {{}}}}
-print(handle.handle(init, None)[0].decode(), end="")
-print(b"".join(handle.handle({{}}, None)).decode())
+init = {{"path": {str(root)!r}, "handler": "main", "source": False, "env": {{}}, "owned": True,
+        "packages": {str(root)!r}, "convention": "openwhisk"}}
+print(handle.handle(init, None)[0].decode())
+print(b" ".join(handle.handle({{}}, None)).decode())
 handle.end_process(SystemExit(3))
 """)
-    assert done.stdout.splitlines() == ['{"status":"initialized"}', '{"status":"success"}', "{}"], done.stderr
+    assert done.stdout.splitlines() == ["initialized", "success {}"], done.stderr
     assert done.returncode == 3 and done.stderr == ""
 
 
@@ -79,8 +80,9 @@ def test_functions_that_have_imported_such_files(
     (root / "__main__.py").write_text(source)
     done = python(BOOT + f"""
 from pyaction_bootstrap import handle
-init = {{"path": {str(root)!r}, "handler": "main", "source": False, "env": {{}}}}
-print(b"".join(handle.handle(init, None)).decode())
-print(b"".join(handle.handle({{}}, None)).decode())
+init = {{"path": {str(root)!r}, "handler": "main", "source": False, "env": {{}}, "owned": True,
+        "packages": {str(root)!r}, "convention": "openwhisk"}}
+print(handle.handle(init, None)[0].decode())
+print(b" ".join(handle.handle({{}}, None)).decode())
 """)
-    assert done.stdout.splitlines()[2:] == ['{"status":"success"}', '{"own": 1}'], (done.stdout, done.stderr)
+    assert done.stdout.splitlines()[1:] == ['success {"own": 1}'], (done.stdout, done.stderr)

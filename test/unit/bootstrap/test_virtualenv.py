@@ -40,7 +40,7 @@ def module(name: str) -> Any:
 
 def test_none(root: Path) -> None:
     before = list(sys.path)
-    virtualenv.use(str(root))
+    virtualenv.use(str(root), str(root))
     assert sys.path == before and "VIRTUAL_ENV" not in os.environ
 
 
@@ -49,7 +49,7 @@ def test_packages(root: Path, library: str, capsys: pytest.CaptureFixture[str]) 
     site = f"virtualenv/{library}/{VERSION}/site-packages"
     write(root, **{f"{site}/unit_packaged.py": "value = 1", f"{site}/unit_sub/__init__.py": ""})
     before = list(sys.path)
-    virtualenv.use(str(root))
+    virtualenv.use(str(root), str(root))
     assert sys.path == [str(root), str(root / site)] + before[1:]
     assert module("unit_packaged").value == 1
     assert os.environ["VIRTUAL_ENV"] == str(root / "virtualenv")
@@ -60,7 +60,7 @@ def test_packages(root: Path, library: str, capsys: pytest.CaptureFixture[str]) 
 def test_packages_come_before_the_system_s_and_after_the_code(root: Path) -> None:
     write(root, **{f"{SITE}/colorsys.py": "value = 'virtualenv'", f"{SITE}/unit_both.py": "value = 'virtualenv'",
                    "unit_both.py": "value = 'code'"})
-    virtualenv.use(str(root))
+    virtualenv.use(str(root), str(root))
     try:
         assert module("colorsys").value == "virtualenv" and module("unit_both").value == "code"
     finally:
@@ -70,7 +70,7 @@ def test_packages_come_before_the_system_s_and_after_the_code(root: Path) -> Non
 def test_pth_files(root: Path) -> None:
     write(root, **{f"{SITE}/more.pth": "../more\nimport sys; sys.unit_pth = 1\n",
                    f"virtualenv/lib/{VERSION}/more/unit_more.py": "value = 2"})
-    virtualenv.use(str(root))
+    virtualenv.use(str(root), str(root))
     assert module("unit_more").value == 2 and sys.unit_pth == 1  # type: ignore[attr-defined]
     assert sys.path[0] == str(root)
 
@@ -82,7 +82,7 @@ def test_activate_script(root: Path) -> None:
                                            "sys.path.insert(0, os.path.join(folder, 'own'))\n"
                                            "os.environ['ACTIVATED'] = __name__\n",
         "virtualenv/own/unit_own.py": "value = 3"})
-    virtualenv.use(str(root))
+    virtualenv.use(str(root), str(root))
     assert module("unit_own").value == 3 and os.environ["ACTIVATED"] == "__main__"
     assert sys.path[:2] == [str(root), str(root / "virtualenv/own")]
 
@@ -91,7 +91,7 @@ def test_script_and_packages(root: Path) -> None:
     """As virtualenv makes it: the script adds site-packages itself."""
     write(root, **{f"{SITE}/unit_twice.py": "value = 4",
                    "virtualenv/bin/activate_this.py": f"import sys\nsys.path.insert(0, {str(root / SITE)!r})\n"})
-    virtualenv.use(str(root))
+    virtualenv.use(str(root), str(root))
     assert sys.path.count(str(root / SITE)) == 1 and sys.path[:2] == [str(root), str(root / SITE)]
     assert module("unit_twice").value == 4
 
@@ -99,20 +99,20 @@ def test_script_and_packages(root: Path) -> None:
 def test_path_is_not_extended_twice(root: Path) -> None:
     write(root, **{f"{SITE}/x.py": "", "virtualenv/bin/activate_this.py":
                    "import os\nos.environ['PATH'] = os.path.dirname(__file__) + ':' + os.environ['PATH']\n"})
-    virtualenv.use(str(root))
+    virtualenv.use(str(root), str(root))
     assert os.environ["PATH"] == f"{root}/virtualenv/bin:/usr/bin:/bin"
 
 
 def test_no_path(root: Path) -> None:
     write(root, **{f"{SITE}/x.py": ""})
     del os.environ["PATH"]
-    virtualenv.use(str(root))
+    virtualenv.use(str(root), str(root))
     assert os.environ["PATH"] == f"{root}/virtualenv/bin:{os.defpath}"
 
 
 def test_another_version(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(root, **{"virtualenv/lib/python3.2/site-packages/unit_old.py": "value = 5"})
-    virtualenv.use(str(root))
+    virtualenv.use(str(root), str(root))
     assert module("unit_old").value == 5
     assert capsys.readouterr().err == (f"Warning: the virtualenv was made for python3.2, this is {VERSION}: "
                                        "packages with compiled parts will not load.\n")
@@ -122,13 +122,13 @@ def test_the_right_version_among_others(root: Path, capsys: pytest.CaptureFixtur
     write(root, **{f"{SITE}/unit_right.py": "value = 'right'",
                    "virtualenv/lib/python3.2/site-packages/unit_right.py": "value = 'old'",
                    "virtualenv/lib/pythonX/file": ""})
-    virtualenv.use(str(root))
+    virtualenv.use(str(root), str(root))
     assert module("unit_right").value == "right" and capsys.readouterr().err == ""
 
 
 def test_made_on_windows(root: Path) -> None:
     write(root, **{"virtualenv/Lib/site-packages/unit_windows.py": "value = 6"})
-    virtualenv.use(str(root))
+    virtualenv.use(str(root), str(root))
     assert module("unit_windows").value == 6
 
 
@@ -142,14 +142,14 @@ def test_invalid(root: Path, files: Any) -> None:
     write(root, **files)
     before = list(sys.path)
     with pytest.raises(virtualenv.InvalidVirtualenv) as caught:
-        virtualenv.use(str(root))
+        virtualenv.use(str(root), str(root))
     assert "Invalid virtualenv" in str(caught.value) and "action failed" in str(caught.value)
     assert sys.path == before
 
 
 def test_a_file_of_that_name_is_none(root: Path) -> None:
     write(root, virtualenv="a file")
-    virtualenv.use(str(root))
+    virtualenv.use(str(root), str(root))
     assert "VIRTUAL_ENV" not in os.environ
 
 
@@ -161,7 +161,7 @@ def test_a_file_of_that_name_is_none(root: Path) -> None:
 def test_script_that_fails(root: Path, script: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     write(root, **{"virtualenv/bin/activate_this.py": script, f"{SITE}/x.py": ""})
     with pytest.raises(virtualenv.InvalidVirtualenv) as caught:
-        virtualenv.use(str(root))
+        virtualenv.use(str(root), str(root))
     assert str(caught.value).startswith(
         "Invalid virtualenv. The action failed to run virtualenv/bin/activate_this.py: ")
     assert said in str(caught.value) and "Traceback" in capsys.readouterr().err
@@ -188,7 +188,7 @@ esac"""
 def test_requirements(root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     write(root, **{"requirements.txt": "unit_installed\n"})
     calls = fake_python(root, monkeypatch, INSTALLS.format(root=root))
-    virtualenv.use(str(root))
+    virtualenv.use(str(root), str(root))
     assert module("unit_installed").value == 7
     install = calls.read_text().splitlines()[-1]
     assert install.startswith("-m pip install ") and install.endswith(f"--requirement {root}/requirements.txt")
@@ -200,7 +200,7 @@ def test_requirements(root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest
 def test_requirements_beside_a_virtualenv(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(root, **{"requirements.txt": "x\n", f"{SITE}/x.py": ""})
     calls = fake_python(root, monkeypatch, "")
-    virtualenv.use(str(root))
+    virtualenv.use(str(root), str(root))
     assert not calls.exists()
 
 
@@ -210,7 +210,7 @@ def test_requirements_that_fail(
     write(root, **{"requirements.txt": "x\n"})
     fake_python(root, monkeypatch, "case \"$*\" in *install*) echo a reason; echo 'ERROR: no x' >&2; exit 1;; esac")
     with pytest.raises(virtualenv.RequirementsFailed) as caught:
-        virtualenv.use(str(root))
+        virtualenv.use(str(root), str(root))
     assert str(caught.value) == "Cannot start action. pip could not install requirements.txt: ERROR: no x"
     assert capsys.readouterr().err == "a reason\nERROR: no x\n"
 
@@ -219,7 +219,7 @@ def test_requirements_that_fail_silently(root: Path, monkeypatch: pytest.MonkeyP
     write(root, **{"requirements.txt": "x\n"})
     fake_python(root, monkeypatch, 'case "$*" in *install*) exit 3;; esac')
     with pytest.raises(virtualenv.RequirementsFailed, match="exit status 3"):
-        virtualenv.use(str(root))
+        virtualenv.use(str(root), str(root))
 
 
 @pytest.mark.parametrize("python", ["exit 1", None])
@@ -229,12 +229,12 @@ def test_no_pip(root: Path, monkeypatch: pytest.MonkeyPatch, python: Any, capsys
         monkeypatch.setattr(sys, "executable", "")
     else:
         fake_python(root, monkeypatch, python)
-    virtualenv.use(str(root))
+    virtualenv.use(str(root), str(root))
     assert "requirements.txt is not installed" in capsys.readouterr().err
 
 
 def test_empty_requirements(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(root, **{"requirements.txt": "# nothing\n"})
     fake_python(root, monkeypatch, "")  # installs nothing, makes no folder
-    virtualenv.use(str(root))
+    virtualenv.use(str(root), str(root))
     assert "VIRTUAL_ENV" not in os.environ

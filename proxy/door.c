@@ -1,0 +1,175 @@
+#include "door.h"
+
+#include "base64.h"
+#include "json.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+static const struct door *const doors[] = { &openwhisk_door, &lambda_door, &scf_door };
+
+static const struct door *find_door(const struct http_request *request)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(doors); i++)
+		if (doors[i]->takes(http_path(request)))
+			return doors[i];
+	return NULL;
+}
+
+static void on_headers(void *context, struct http_request *request)
+{
+	const struct door *door = find_door(request);
+
+	if (door == NULL) {
+		http_answer_error(request, HTTP_NOT_FOUND,
+			"There is nothing at %.200s: this server takes POST /init and POST /run, "
+			"POST /2015-03-31/functions/function/invocations, and POST /event-invoke.",
+			http_path(request));
+	} else if (strcmp(http_method(request), "POST") != 0) {
+		http_set_header(request, "Allow", "POST");
+		http_answer_error(request, HTTP_METHOD_NOT_ALLOWED, "%s takes POST, not %.20s.", http_path(request),
+			http_method(request));
+	} else if (door->on_headers != NULL) {
+		door->on_headers(context, request);
+	}
+}
+
+static void on_request(void *context, struct http_request *request)
+{
+	const struct door *door = find_door(request);
+
+	if (door != NULL) /* on_headers() has answered otherwise */
+		door->on_request(context, request);
+}
+
+struct http_callbacks doors_callbacks(const struct building *building)
+{
+	return (struct http_callbacks) {
+		.on_headers = on_headers, .on_request = on_request, .context = (void *) (uintptr_t) building
+	};
+}
+
+/* --- what they have in common ------------------------------------------------------------------------ */
+
+void door_make_id(char id[DOOR_ID_SIZE])
+{
+	unsigned char bytes[16] = { 0 };
+
+	/* Up to 256 bytes come whole; without a seeded generator, early in a machine's life, this waits
+	 * (getrandom(2)). */
+	if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t) sizeof(bytes))
+		abort();
+	bytes[6] = (unsigned char) ((bytes[6] & 0x0f) | 0x40);
+	bytes[8] = (unsigned char) ((bytes[8] & 0x3f) | 0x80);
+	for (size_t i = 0; i < sizeof(bytes); i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*id++ = '-';
+		*id++ = "0123456789abcdef"[bytes[i] >> 4];
+		*id++ = "0123456789abcdef"[bytes[i] & 15];
+	}
+	*id = '\0';
+}
+
+struct http_body door_take_event(struct http_request *request)
+{
+	struct http_body event = { 0 };
+
+	event.data = http_steal_body(request, &event.length);
+	if (event.length == 0) {
+		free(event.data);
+		event = (struct http_body) { .data = strdup("{}"), .length = 2 };
+	}
+	return event;
+}
+
+void door_write_member(FILE *out, const char *name, const char *text)
+{
+	if (text == NULL)
+		return;
+	(void) fprintf(out, "%s\"%s\":", ftell(out) > 0 ? "," : "", name);
+	json_write_string(out, text, strlen(text));
+}
+
+/* It becomes part of one line. Between JSON's tokens a newline is white space, and so is a carriage return. */
+static void put_on_one_line(struct http_body *event)
+{
+	for (char *at = event->data;
+		(at = memchr(at, '\n', event->length - (size_t) (at - event->data))) != NULL;)
+		*at = '\r';
+}
+
+/* All of the message in front of the event. */
+static char *make_front(const char *id, const struct limits *limits, const char *details, const char *pyaction_details,
+	const char *body, size_t *ret_length)
+{
+	char *front = NULL;
+	FILE *out = open_memstream(&front, ret_length);
+	struct timespec now;
+
+	if (out == NULL)
+		return NULL;
+	(void) fputs("{\"activation_id\":", out);
+	json_write_string(out, id, strlen(id));
+	if (limits->timeout_ms > 0) {
+		(void) clock_gettime(CLOCK_REALTIME, &now);
+		(void) fprintf(out, ",\"deadline\":\"%llu\"",
+			(unsigned long long) now.tv_sec * 1000 + (unsigned long long) now.tv_nsec / 1000000 +
+				limits->timeout_ms);
+	}
+	(void) fprintf(out, "%s,\"pyaction\":{%s", details, pyaction_details);
+	if (body != NULL)
+		(void) fprintf(out, "%s\"body\":\"%s\"}}", pyaction_details[0] != '\0' ? "," : "", body);
+	else
+		(void) fputs("},\"value\":", out);
+	if (fclose(out) != 0) {
+		free(front);
+		return NULL;
+	}
+	return front;
+}
+
+char *door_make_message(const char *id, const struct limits *limits, const char *details, const char *pyaction_details,
+	struct http_body *event, size_t *ret_length)
+{
+	cleanup_free char *data = steal_ptr(&event->data);
+	cleanup_free char *encoded = NULL;
+	cleanup_free char *front = NULL;
+	size_t length = event->length, front_length = 0, encoded_length = 0;
+	char *message;
+
+	if (data == NULL)
+		return NULL;
+	if (!json_is_plain(data, length)) {
+		encoded = base64_encode(data, length, &encoded_length);
+		if (encoded == NULL)
+			return NULL;
+		return make_front(id, limits, details, pyaction_details, encoded, ret_length);
+	}
+	put_on_one_line(&(struct http_body) { .data = data, .length = length });
+	front = make_front(id, limits, details, pyaction_details, NULL, &front_length);
+	message = front != NULL ? malloc(front_length + length + 2) : NULL;
+	if (message == NULL)
+		return NULL;
+	memcpy(message, front, front_length);
+	memcpy(message + front_length, data, length);
+	message[front_length + length] = '}';
+	*ret_length = front_length + length + 1;
+	return message;
+}
+
+struct http_body door_take_payload(struct outcome *outcome)
+{
+	struct http_body body = { .length = outcome->payload_length };
+	struct err err;
+
+	body.data = steal_ptr(&outcome->payload);
+	if (outcome->kind != OUTCOME_SUCCESS_BYTES || body.data == NULL)
+		return body;
+	if (base64_decode(body.data, body.length, &body.length, &err) < 0)
+		body.length = 0; /* no reply of our runner's */
+	return body;
+}

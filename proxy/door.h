@@ -1,0 +1,57 @@
+/*
+ * The front doors: each translates one HTTP dialect into invocations of the function, and outcomes back.
+ *
+ * A door knows the platform whose dialect it speaks: its limits, its log lines, and its answers when an invocation
+ * failed for a reason of the platform's (deadline, memory, process gone). Results and the function's own errors come
+ * from the runner in the form of the function's convention, whatever the door.
+ */
+#pragma once
+
+#include "function.h"
+#include "http.h"
+
+/* What the doors lead to. */
+struct building {
+	struct function *function;
+	size_t max_request;  /* bytes of an event, of a result; SIZE_MAX: the platform's own limit */
+	size_t max_response;
+};
+
+struct door {
+	bool (*takes)(const char *path);
+	/* A request to a path that it takes, with POST. May answer, to refuse the request before its body is read;
+	 * NULL when it never does. */
+	void (*on_headers)(const struct building *building, struct http_request *request);
+	void (*on_request)(const struct building *building, struct http_request *request);
+};
+
+extern const struct door openwhisk_door; /* /init and /run: openwhisk.c */
+extern const struct door lambda_door;    /* AWS's Invoke API: lambda.c */
+extern const struct door scf_door;       /* Tencent's custom images: scf.c */
+
+/* building must outlive the server. */
+struct http_callbacks doors_callbacks(const struct building *building);
+
+/* --- what they have in common ------------------------------------------------------------------------ */
+
+enum { DOOR_ID_SIZE = 37 };
+
+/* A random UUID (RFC 4122, version 4) as text. */
+void door_make_id(char id[DOOR_ID_SIZE]);
+
+/* Whether a body is absent: empty. The clouds take that for {}. */
+struct http_body door_take_event(struct http_request *request);
+
+/*
+ * The message to the runner about an event: {"activation_id": id, "deadline": …, details, "value": event}. details is
+ * text of further members, each with a comma in front. An event that is not plain JSON goes as "pyaction": {"body":
+ * base64}, so pyaction_details are what else belongs there: members, with commas between them. event is freed.
+ */
+char *door_make_message(const char *id, const struct limits *limits, const char *details, const char *pyaction_details,
+	struct http_body *event, size_t *ret_length);
+
+/* Adds "name": "text" to members that out writes, with a comma in front of all but the first; nothing for NULL. */
+void door_write_member(FILE *out, const char *name, const char *text);
+
+/* The outcome's payload as an answer's body: as it is, or decoded where it is base64. Empties the outcome. */
+struct http_body door_take_payload(struct outcome *outcome);

@@ -1,0 +1,425 @@
+/*
+ * AWS Lambda's Invoke API, as boto3 and the aws command call it, and curl: POST
+ * /2015-03-31/functions/NAME/invocations. The path is the one that AWS's emulator has, for any NAME; answers are
+ * those of the cloud (API reference, "Invoke"), where the emulator has others.
+ */
+#include "base64.h"
+#include "door.h"
+#include "json.h"
+#include "limits.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#define PATH_START "/2015-03-31/functions/"
+#define PATH_END "/invocations"
+
+/* One call. It outlives its request when nobody waits for the result. */
+struct call {
+	struct http_request *request; /* NULL once it has been answered */
+	char id[DOOR_ID_SIZE];
+	struct http_body event; /* until the message is made */
+	char *details;          /* members of the message's "pyaction" */
+	bool wants_log;
+	size_t max_response;
+};
+
+static void call_free(struct call *call)
+{
+	free(call->event.data);
+	free(call->details);
+	free(call);
+}
+
+static bool takes(const char *path)
+{
+	size_t length = strlen(path);
+
+	return length > strlen(PATH_START PATH_END) && strncmp(path, PATH_START, strlen(PATH_START)) == 0 &&
+		strcmp(path + length - strlen(PATH_END), PATH_END) == 0;
+}
+
+/* --- answers ----------------------------------------------------------------------------------------- */
+
+/* An error of the API's own, before or instead of the function's: {"Type", "Message"} and the type in a header. */
+static void answer_refusal(
+	struct http_request *request, enum http_status status, const char *type, const char *format, ...)
+	UTIL_PRINTF(4, 5);
+
+static void answer_refusal(
+	struct http_request *request, enum http_status status, const char *type, const char *format, ...)
+{
+	char text[ERR_TEXT_MAX + 128];
+	struct http_body body = { 0 };
+	FILE *out = open_memstream(&body.data, &body.length);
+	va_list args;
+
+	va_start(args, format);
+	(void) vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	http_set_header(request, "X-Amzn-ErrorType", type);
+	if (out != NULL) {
+		(void) fprintf(out, "{\"Type\":\"%s\",\"Message\":", status < HTTP_INTERNAL_SERVER_ERROR ? "User" : "Service");
+		json_write_string(out, text, strlen(text));
+		(void) fputs("}", out);
+		(void) fclose(out);
+	}
+	http_answer(request, status, body);
+}
+
+/* How the end of the process reads in AWS's documents and logs. */
+static void describe_exit(int wait_status, char *text, size_t size)
+{
+	if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0)
+		(void) snprintf(text, size, "Runtime exited without providing a reason");
+	else if (WIFEXITED(wait_status))
+		(void) snprintf(text, size, "Runtime exited with error: exit status %d", WEXITSTATUS(wait_status));
+	else
+		(void) snprintf(text, size, "Runtime exited with error: signal: %c%s%s",
+			tolower((unsigned char) strsignal(WTERMSIG(wait_status))[0]),
+			strsignal(WTERMSIG(wait_status)) + 1, WCOREDUMP(wait_status) ? " (core dumped)" : "");
+}
+
+/* The error type of a failure that the platform reports, and what it says; NULL when it is none. */
+static const char *describe_failure(const struct outcome *outcome, char *text, size_t size)
+{
+	/* Not a switch: most kinds are no failure. */
+	if (outcome->kind == OUTCOME_TIMED_OUT) {
+		(void) snprintf(text, size, "Task timed out after %u.%02u seconds", outcome->limits.timeout_ms / 1000,
+			outcome->limits.timeout_ms % 1000 / 10);
+		return "Sandbox.Timedout";
+	}
+	if (outcome->kind == OUTCOME_OUT_OF_MEMORY || outcome->kind == OUTCOME_EXITED ||
+		outcome->kind == OUTCOME_INIT_EXITED) {
+		describe_exit(outcome->wait_status, text, size);
+		return outcome->kind == OUTCOME_OUT_OF_MEMORY ? "Runtime.OutOfMemory" : "Runtime.ExitError";
+	}
+	return NULL;
+}
+
+static bool is_too_large(const struct call *call, const struct outcome *outcome)
+{
+	return outcome->payload != NULL && outcome->payload_length > call->max_response;
+}
+
+/* A function that failed is a success of the API: 200, a header that says so, and the error document. */
+static void answer_failure(struct call *call, const char *type, const char *format, ...) UTIL_PRINTF(3, 4);
+
+static void answer_failure(struct call *call, const char *type, const char *format, ...)
+{
+	char text[ERR_TEXT_MAX + 128];
+	struct http_body body = { 0 };
+	FILE *out = open_memstream(&body.data, &body.length);
+	va_list args;
+
+	va_start(args, format);
+	(void) vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (out != NULL) {
+		(void) fprintf(out, "{\"errorType\":\"%s\",\"errorMessage\":", type);
+		json_write_string(out, text, strlen(text));
+		(void) fputs("}", out);
+		(void) fclose(out);
+	}
+	http_set_header(call->request, "X-Amz-Function-Error", "Unhandled");
+	http_answer(call->request, HTTP_OK, body);
+}
+
+static void answer_result(struct call *call, struct outcome *outcome)
+{
+	bool failed = outcome->kind != OUTCOME_SUCCESS && outcome->kind != OUTCOME_SUCCESS_BYTES;
+
+	if (failed)
+		http_set_header(call->request, "X-Amz-Function-Error", "Unhandled");
+	if (outcome->kind == OUTCOME_SUCCESS_BYTES)
+		http_set_header(call->request, "Content-Type", "application/unknown");
+	http_answer(call->request, HTTP_OK, door_take_payload(outcome));
+}
+
+static void answer_outcome(struct call *call, struct outcome *outcome)
+{
+	struct http_request *request = call->request;
+	char text[128];
+	const char *type = describe_failure(outcome, text, sizeof(text));
+
+	if (type != NULL)
+		answer_failure(call, type, "RequestId: %s Error: %s", call->id, text);
+	else if (is_too_large(call, outcome))
+		answer_failure(call, "Function.ResponseSizeTooLarge",
+			"Response payload size exceeded maximum allowed payload size (%zu bytes).",
+			call->max_response);
+	else if (outcome->kind == OUTCOME_BAD_REQUEST)
+		answer_refusal(request, HTTP_BAD_REQUEST, "InvalidRequestContentException",
+			"Could not parse request body into json.");
+	else if (outcome->payload != NULL)
+		answer_result(call, outcome);
+	else if (outcome->kind == OUTCOME_NOT_INITIALIZED)
+		answer_refusal(request, HTTP_NOT_FOUND, "ResourceNotFoundException",
+			"There is no function yet: its code comes with POST /init, or with --code at the start.");
+	else if (outcome->kind == OUTCOME_QUEUE_FULL)
+		answer_refusal(request, HTTP_TOO_MANY_REQUESTS, "TooManyRequestsException", "Rate Exceeded.");
+	else if (outcome->kind == OUTCOME_STOPPING)
+		answer_refusal(request, HTTP_SERVICE_UNAVAILABLE, "ServiceException", "%s", outcome->text);
+	else
+		answer_refusal(request, HTTP_INTERNAL_SERVER_ERROR, "ServiceException", "%s", outcome->text);
+}
+
+static void on_outcome(void *context, struct outcome *outcome)
+{
+	struct call *call = context;
+	cleanup_free char *log = NULL;
+	size_t length;
+
+	if (call->request != NULL) {
+		if (outcome->log != NULL)
+			log = base64_encode(outcome->log, outcome->log_length, &length);
+		if (log != NULL)
+			http_set_header(call->request, "X-Amz-Log-Result", log);
+		http_set_header(call->request, "X-Amz-Executed-Version", "$LATEST");
+		answer_outcome(call, outcome);
+	}
+	call_free(call);
+}
+
+/* --- the platform ------------------------------------------------------------------------------------ */
+
+static char *make_message(void *context, const struct limits *limits, size_t *ret_length)
+{
+	struct call *call = context;
+	cleanup_free char *front = NULL;
+
+	if (asprintf(&front, ",\"transaction_id\":\"%s\"", call->id) < 0)
+		return NULL;
+	return door_make_message(call->id, limits, front, call->details, &call->event, ret_length);
+}
+
+static char *log_start(void *context, const struct cold_start *cold_start UTIL_UNUSED)
+{
+	const struct call *call = context;
+	char *lines = NULL;
+
+	return asprintf(&lines, "START RequestId: %s Version: $LATEST\n", call->id) < 0 ? NULL : lines;
+}
+
+static void log_failure(FILE *out, const struct call *call, const struct outcome *outcome)
+{
+	char text[128], when[32] = "";
+	const char *type = describe_failure(outcome, text, sizeof(text));
+	struct timespec now;
+	struct tm utc;
+
+	if (type == NULL)
+		return;
+	(void) clock_gettime(CLOCK_REALTIME, &now);
+	if (gmtime_r(&now.tv_sec, &utc) != NULL)
+		(void) strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &utc);
+	if (outcome->kind == OUTCOME_TIMED_OUT)
+		(void) fprintf(out, "%s.%03ldZ %s %s\n\n", when, now.tv_nsec / 1000000, call->id, text);
+	else
+		(void) fprintf(out, "RequestId: %s Error: %s\n%s\n", call->id, text, type);
+}
+
+/* Durations and memory as measured; billed is rounded up to milliseconds. */
+static char *log_end(void *context, const struct outcome *outcome)
+{
+	const struct call *call = context;
+	long peak_mb = (outcome->peak_kb + 1023) / 1024;
+	long size_mb = outcome->limits.memory_mb > 0 ? (long) outcome->limits.memory_mb : peak_mb;
+	char *lines = NULL;
+	size_t length;
+	FILE *out = open_memstream(&lines, &length);
+
+	if (out == NULL)
+		return NULL;
+	(void) fprintf(out, "END RequestId: %s\nREPORT RequestId: %s\tDuration: %.2f ms\tBilled Duration: %llu ms\t"
+			    "Memory Size: %ld MB\tMax Memory Used: %ld MB\t",
+		call->id, call->id, (double) outcome->run_us / 1000,
+		(unsigned long long) (outcome->run_us + 999) / 1000, size_mb, peak_mb);
+	if (outcome->init_us > 0)
+		(void) fprintf(out, "Init Duration: %.2f ms\t", (double) outcome->init_us / 1000);
+	(void) fputs("\n", out);
+	log_failure(out, call, outcome);
+	return fclose(out) == 0 ? lines : NULL;
+}
+
+static bool wants_log(void *context)
+{
+	const struct call *call = context;
+
+	return call->wants_log;
+}
+
+/* What a function has that nobody configured (AWS Lambda quotas). */
+static const struct platform platform = {
+	.limits = { .timeout_ms = 3000, .memory_mb = 128 },
+	.make_message = make_message,
+	.log_start = log_start,
+	.log_end = log_end,
+	.wants_log = wants_log,
+};
+
+/* --- requests ---------------------------------------------------------------------------------------- */
+
+static bool is_type(const struct http_request *request, const char *type)
+{
+	const char *wanted = http_header(request, "X-Amz-Invocation-Type");
+
+	return strcasecmp(wanted != NULL && wanted[0] != '\0' ? wanted : "RequestResponse", type) == 0;
+}
+
+static size_t max_request(const struct building *building, const struct http_request *request)
+{
+	if (building->max_request != SIZE_MAX)
+		return building->max_request;
+	return is_type(request, "Event") ? LIMIT_LAMBDA_EVENT : LIMIT_LAMBDA_REQUEST;
+}
+
+static bool refuse_size(const struct building *building, struct http_request *request, unsigned long long length)
+{
+	size_t most = max_request(building, request);
+
+	if (length <= most)
+		return false;
+	answer_refusal(request, HTTP_CONTENT_TOO_LARGE, "RequestTooLargeException",
+		"%llu byte payload is too large for the %s invocation type (limit %zu bytes)", length,
+		is_type(request, "Event") ? "Event" : "RequestResponse", most);
+	return true;
+}
+
+static void on_headers(const struct building *building, struct http_request *request)
+{
+	const char *length = http_header(request, "Content-Length");
+
+	if (length != NULL)
+		(void) refuse_size(building, request, strtoull(length, NULL, 10));
+}
+
+/* The client context is JSON in base64. Whether it is JSON the runtime finds out. Returns its text; NULL when there is
+ * none, or with *ret_bad when it is no base64. */
+static char *decode_client_context(const struct http_request *request, bool *ret_bad)
+{
+	const char *header = http_header(request, "X-Amz-Client-Context");
+	cleanup_free char *text = header != NULL && header[0] != '\0' ? strdup(header) : NULL;
+	size_t length;
+	struct err err;
+
+	*ret_bad = false;
+	if (text == NULL)
+		return NULL;
+	if (base64_decode(text, strlen(text), &length, &err) < 0 || memchr(text, '\0', length) != NULL) {
+		*ret_bad = true;
+		return NULL;
+	}
+	text[length] = '\0';
+	return steal_ptr(&text);
+}
+
+/* The function's ARN in an account of nobody's; the name in the path may be an ARN itself. */
+static char *make_arn(const struct http_request *request)
+{
+	const char *path = http_path(request) + strlen(PATH_START);
+	int length = (int) (strlen(path) - strlen(PATH_END));
+	const char *region = getenv("AWS_REGION");
+	const char *name = getenv("AWS_LAMBDA_FUNCTION_NAME");
+	char *arn = NULL;
+	int r;
+
+	if (strncmp(path, "arn:", 4) == 0)
+		r = asprintf(&arn, "%.*s", length, path);
+	else if (length == 8 && strncmp(path, "function", 8) == 0)
+		r = asprintf(&arn, "arn:aws:lambda:%s:012345678912:function:%s", region != NULL ? region : "us-east-1",
+			name != NULL ? name : "test_function");
+	else
+		r = asprintf(&arn, "arn:aws:lambda:%s:012345678912:function:%.*s",
+			region != NULL ? region : "us-east-1", length, path);
+	return r < 0 ? NULL : arn;
+}
+
+static char *make_details(const struct http_request *request, const char *client_context)
+{
+	cleanup_free char *arn = make_arn(request);
+	char *details = NULL;
+	size_t length;
+	FILE *out = open_memstream(&details, &length);
+
+	if (out == NULL)
+		return NULL;
+	door_write_member(out, "invoked_function_arn", arn);
+	door_write_member(out, "client_context", client_context);
+	door_write_member(out, "cognito_identity", http_header(request, "Lambda-Runtime-Cognito-Identity"));
+	door_write_member(out, "trace_id", http_header(request, "X-Amzn-Trace-Id"));
+	door_write_member(out, "tenant_id", http_header(request, "X-Amz-Tenant-Id"));
+	return fclose(out) == 0 ? details : NULL;
+}
+
+static struct call *call_new(const struct building *building, struct http_request *request, const char *client_context)
+{
+	const char *log_type = http_header(request, "X-Amz-Log-Type");
+	struct call *call = calloc(1, sizeof(*call));
+
+	if (call == NULL)
+		return NULL;
+	door_make_id(call->id);
+	call->request = request;
+	call->max_response = building->max_response != SIZE_MAX ? building->max_response : LIMIT_LAMBDA_RESPONSE;
+	call->wants_log = log_type != NULL && strcasecmp(log_type, "Tail") == 0;
+	call->details = make_details(request, client_context);
+	call->event = door_take_event(request);
+	if (call->details == NULL || call->event.data == NULL) {
+		call_free(call);
+		return NULL;
+	}
+	return call;
+}
+
+/* Whether the request is answered without the function. */
+static bool refuse(const struct building *building, struct http_request *request, bool bad_context)
+{
+	size_t length;
+
+	(void) http_request_body(request, &length);
+	if (refuse_size(building, request, length))
+		return true;
+	if (bad_context)
+		answer_refusal(request, HTTP_BAD_REQUEST, "InvalidRequestContentException",
+			"Client context must be a valid Base64-encoded JSON object.");
+	else if (is_type(request, "DryRun"))
+		http_answer(request, HTTP_NO_CONTENT, (struct http_body) { 0 });
+	else if (!is_type(request, "RequestResponse") && !is_type(request, "Event"))
+		answer_refusal(request, HTTP_BAD_REQUEST, "InvalidParameterValueException",
+			"X-Amz-Invocation-Type must be RequestResponse, Event or DryRun.");
+	else
+		return false;
+	return true;
+}
+
+static void on_request(const struct building *building, struct http_request *request)
+{
+	bool bad_context;
+	cleanup_free char *client_context = decode_client_context(request, &bad_context);
+	struct call *call;
+
+	if (refuse(building, request, bad_context))
+		return;
+	call = call_new(building, request, client_context);
+	if (call == NULL) {
+		answer_refusal(request, HTTP_INTERNAL_SERVER_ERROR, "ServiceException", "Out of memory.");
+		return;
+	}
+	http_set_header(request, "X-Amzn-RequestId", call->id);
+	if (is_type(request, "Event")) {
+		call->request = NULL;
+		call->wants_log = false;
+	}
+	function_run(building->function, &platform, on_outcome, call);
+	if (is_type(request, "Event"))
+		http_answer(request, HTTP_ACCEPTED, (struct http_body) { 0 });
+}
+
+const struct door lambda_door = { .takes = takes, .on_headers = on_headers, .on_request = on_request };
