@@ -49,7 +49,7 @@ Q := $(if $(V),,@)
 say = @echo '  $(1)'
 
 .PHONY: all
-all: $(BUILD)/pyaction $(BUILD)/pyrunner $(BUILD)/pyunpack
+all: $(BUILD)/pyaction $(BUILD)/pyrunner $(BUILD)/pyunpack $(BUILD)/pyuntar
 
 $(BUILD)/pyaction: $(call proxy_objects,$(PROXY_SOURCES))
 	$(call say,cc $@)
@@ -58,6 +58,11 @@ $(BUILD)/pyaction: $(call proxy_objects,$(PROXY_SOURCES))
 $(BUILD)/pyunpack: $(call proxy_objects,$(UNPACK_SOURCES))
 	$(call say,cc $@)
 	$(Q)$(CC) $(SANITIZE) $(LDFLAGS) $(HARDENED_LINK) -o $@ $^ -lzip
+
+# Run by the Python that the runner embeds.
+$(BUILD)/pyuntar: proxy/untar.py $(BUILD)/python.mk
+	$(call say,python $@)
+	$(Q)sed '1s|.*|#!$(PYTHON_PROGRAM) -IS|' $< >$@.new && chmod 755 $@.new && mv $@.new $@
 
 $(BUILD)/pyrunner: $(call runner_objects,$(RUNNER_SOURCES)) $(BUILD)/obj/runner/embedded.o
 	$(call say,cc $@)
@@ -127,7 +132,7 @@ test: deps-test
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/pyaction
 	install -m 755 $(BUILD)/pyaction $(DESTDIR)$(PREFIX)/bin/
-	install -m 755 $(BUILD)/pyrunner $(BUILD)/pyunpack $(DESTDIR)$(PREFIX)/libexec/pyaction/
+	install -m 755 $(BUILD)/pyrunner $(BUILD)/pyunpack $(BUILD)/pyuntar $(DESTDIR)$(PREFIX)/libexec/pyaction/
 
 # --- tests -------------------------------------------------------------------------------------------------
 
@@ -186,7 +191,7 @@ asan:
 
 C_FILES := $(wildcard common/*.[ch] proxy/*.[ch] pyrunner/*.[ch] test/unit/*.[ch] test/bench/*.[ch])
 C_SOURCES := $(filter %.c,$(C_FILES))
-PYTHON_FILES := pyrunner/embed.py pyrunner/pyaction_bootstrap $(wildcard scripts/*.py) scripts/invoke scripts/package \
+PYTHON_FILES := proxy/untar.py pyrunner/embed.py pyrunner/pyaction_bootstrap $(wildcard scripts/*.py) scripts/invoke scripts/package \
 	test/bench test/blackbox test/scripts test/unit/bootstrap
 SHELL_FILES := .ci/run pyrunner/find-python scripts/install-packages scripts/serve-example scripts/check-run
 
@@ -201,7 +206,8 @@ lint:
 		--suppress=memleak -D__linux__ common proxy pyrunner
 	shellcheck $(SHELL_FILES)
 	$(PYTHON) -m flake8 --max-line-length 120 --extend-ignore E203 $(PYTHON_FILES)
-	$(PYTHON) -m mypy --python-version 3.9 --strict --ignore-missing-imports pyrunner/pyaction_bootstrap pyrunner/embed.py
+	$(PYTHON) -m mypy --python-version 3.9 --strict --ignore-missing-imports pyrunner/pyaction_bootstrap pyrunner/embed.py \
+		proxy/untar.py
 
 .PHONY: format
 format:

@@ -161,6 +161,15 @@ char *door_make_message(const char *id, const struct limits *limits, const char 
 	return message;
 }
 
+size_t door_payload_size(const struct outcome *outcome)
+{
+	size_t length = outcome->payload_length;
+
+	if (outcome->kind != OUTCOME_SUCCESS_BYTES || length < 4)
+		return length;
+	return length / 4 * 3 - (outcome->payload[length - 1] == '=') - (outcome->payload[length - 2] == '=');
+}
+
 struct http_body door_take_payload(struct outcome *outcome)
 {
 	struct http_body body = { .length = outcome->payload_length };

@@ -53,5 +53,8 @@ char *door_make_message(const char *id, const struct limits *limits, const char 
 /* Adds "name": "text" to members that out writes, with a comma in front of all but the first; nothing for NULL. */
 void door_write_member(FILE *out, const char *name, const char *text);
 
+/* The size in bytes of what door_take_payload() will return. */
+size_t door_payload_size(const struct outcome *outcome);
+
 /* The outcome's payload as an answer's body: as it is, or decoded where it is base64. Empties the outcome. */
 struct http_body door_take_payload(struct outcome *outcome);

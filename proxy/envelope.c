@@ -340,7 +340,7 @@ static int read_file(struct envelope *envelope, int fd, const char *path, size_t
 
 static int take_path(struct envelope *envelope, const char *path, const char *handler, struct err *err)
 {
-	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	cleanup_fd int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a FIFO would wait for a writer */
 	struct stat file;
 	char start[2] = "";
 	int r;

@@ -138,9 +138,9 @@ static int make_init_line(struct function *function, struct err *err)
 	json_write_string(line, envelope->handler, strlen(envelope->handler));
 	(void) fputs(",\"packages\":", line);
 	json_write_string(line, packages, strlen(packages));
-	(void) fprintf(line, ",\"source\":%s,\"owned\":%s,\"convention\":\"%s\"",
+	(void) fprintf(line, ",\"source\":%s,\"owned\":%s,\"terminal\":%s,\"convention\":\"%s\"",
 		envelope->kind == CODE_SOURCE ? "true" : "false", owned ? "true" : "false",
-		convention_name(function->convention));
+		isatty(STDOUT_FILENO) == 1 ? "true" : "false", convention_name(function->convention));
 	if (limits->timeout_ms != LIMITS_DEFAULT)
 		(void) fprintf(line, ",\"timeout_ms\":%u", limits->timeout_ms);
 	if (limits->memory_mb != LIMITS_DEFAULT)
@@ -220,7 +220,7 @@ static void finish_outcome(struct function *function, bool markers)
 	if (lines != NULL)
 		logs_write_stdout(function->logs, lines);
 	function->phase = PHASE_ENDING;
-	markers = markers && (platform == NULL || platform->markers);
+	markers = markers && (platform != NULL ? platform->markers : invocation->kind == INVOCATION_INIT);
 	logs_end_activation(function->logs, markers, on_output_written, function);
 }
 
@@ -407,8 +407,8 @@ static int place_code(struct function *function, struct err *err)
 	if (envelope->kind == CODE_SOURCE)
 		r = code_dir_write(function->code_dir, "__main__.py", envelope->code, envelope->code_length, err);
 	else if (envelope->kind != CODE_FOLDER)
-		r = code_dir_unpack(function->code_dir, function->loop, function->config.unpacker_path, envelope->code,
-			envelope->code_length, on_unpacked, function, err);
+		r = code_dir_unpack(function->code_dir, function->loop, envelope->kind == CODE_GZIP ? function->config.untar_path : function->config.unzip_path,
+			envelope->code, envelope->code_length, on_unpacked, function, err);
 	free(envelope->code);
 	envelope->code = NULL;
 	return r;
@@ -636,7 +636,10 @@ static void on_runner_end(void *context, const struct runner_end *end)
 		return;
 	if (waited_for) {
 		function->outcome.wait_status = end->wait_status;
-		function->outcome.peak_kb = end->peak_kb;
+		if (end->peak_kb > function->outcome.peak_kb)
+			function->outcome.peak_kb = end->peak_kb;
+		if (function->outcome.peak_kb == 0)
+			function->outcome.peak_kb = function->cold_start.peak_kb;
 	}
 
 	if (phase == PHASE_INITIALIZING)

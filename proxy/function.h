@@ -30,7 +30,8 @@ struct limits {
 
 struct function_config {
 	const char *runner_path;   /* executable of the runner */
-	const char *unpacker_path; /* executable that unpacks archives */
+	const char *unzip_path;    /* executables that unpack archives */
+	const char *untar_path;
 	const char *work_dir;      /* where directories for code are made */
 	const char *convention;    /* PYACTION_CONVENTION of the server, NULL for none */
 	struct limits limits;      /* of every invocation, in place of its platform's own */

@@ -22,12 +22,13 @@
 
 /* One call. It outlives its request when nobody waits for the result. */
 struct call {
-	struct http_request *request; /* NULL once it has been answered */
+	struct http_request *request; /* NULL when nobody waits for the result */
 	char id[DOOR_ID_SIZE];
 	struct http_body event; /* until the message is made */
 	char *details;          /* members of the message's "pyaction" */
 	bool wants_log;
 	size_t max_response;
+	bool *refused; /* of an asynchronous call, while it can still be refused: set when it has been */
 };
 
 static void call_free(struct call *call)
@@ -105,7 +106,7 @@ static const char *describe_failure(const struct outcome *outcome, char *text, s
 
 static bool is_too_large(const struct call *call, const struct outcome *outcome)
 {
-	return outcome->payload != NULL && outcome->payload_length > call->max_response;
+	return outcome->payload != NULL && door_payload_size(outcome) > call->max_response;
 }
 
 /* A function that failed is a success of the API: 200, a header that says so, and the error document. */
@@ -176,6 +177,8 @@ static void on_outcome(void *context, struct outcome *outcome)
 	cleanup_free char *log = NULL;
 	size_t length;
 
+	if (call->refused != NULL)
+		*call->refused = true;
 	if (call->request != NULL) {
 		if (outcome->log != NULL)
 			log = base64_encode(outcome->log, outcome->log_length, &length);
@@ -399,6 +402,22 @@ static bool refuse(const struct building *building, struct http_request *request
 	return true;
 }
 
+/* An asynchronous call: answered as soon as it waits in line. */
+static void run_for_nobody(const struct building *building, struct call *call)
+{
+	struct http_request *request = call->request;
+	bool refused = false;
+
+	call->wants_log = false;
+	call->refused = &refused;
+	function_run(building->function, &platform, on_outcome, call);
+	if (refused) /* and answered, and freed */
+		return;
+	call->request = NULL;
+	call->refused = NULL;
+	http_answer(request, HTTP_ACCEPTED, (struct http_body) { 0 });
+}
+
 static void on_request(const struct building *building, struct http_request *request)
 {
 	bool bad_context;
@@ -413,13 +432,10 @@ static void on_request(const struct building *building, struct http_request *req
 		return;
 	}
 	http_set_header(request, "X-Amzn-RequestId", call->id);
-	if (is_type(request, "Event")) {
-		call->request = NULL;
-		call->wants_log = false;
-	}
-	function_run(building->function, &platform, on_outcome, call);
 	if (is_type(request, "Event"))
-		http_answer(request, HTTP_ACCEPTED, (struct http_body) { 0 });
+		run_for_nobody(building, call);
+	else
+		function_run(building->function, &platform, on_outcome, call);
 }
 
 const struct door lambda_door = { .takes = takes, .on_headers = on_headers, .on_request = on_request };

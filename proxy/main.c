@@ -1,5 +1,6 @@
 /* pyaction: command line, wiring, and the order of stopping. */
 #include "door.h"
+#include "health.h"
 #include "options.h"
 #include "spawn.h"
 
@@ -33,7 +34,8 @@ struct server {
 	struct timer stop_timer;
 	uint64_t stop_since_ms; /* 0: not stopping */
 	char runner_path[PATH_MAX];
-	char unpacker_path[PATH_MAX];
+	char unzip_path[PATH_MAX];
+	char untar_path[PATH_MAX];
 };
 
 /* The path of a program that belongs to this one: beside it where it was built, in ../libexec where it is
@@ -192,7 +194,8 @@ static int start_function(struct server *server, const struct options *options, 
 {
 	const struct function_config config = {
 		.runner_path = options->runner != NULL ? options->runner : server->runner_path,
-		.unpacker_path = server->unpacker_path,
+		.unzip_path = server->unzip_path,
+		.untar_path = server->untar_path,
 		.work_dir = options->work_dir,
 		.convention = options->convention,
 		.limits = options->limits,
@@ -266,6 +269,12 @@ int main(int argc, char **argv)
 	}
 	if (r == OPTIONS_DONE)
 		return EXIT_STOPPED;
+	if (r == OPTIONS_HEALTH) {
+		r = health_check(options.host, options.port, &err);
+		if (r < 0)
+			(void) fprintf(stderr, "pyaction: %s\n", err.text);
+		return r < 0 ? EXIT_SERVER : EXIT_STOPPED;
+	}
 	server.code = find_code(&options);
 	if (server.code != NULL) {
 		r = envelope_from_path(&envelope, server.code, options.handler, &err);
@@ -283,7 +292,8 @@ int main(int argc, char **argv)
 	/* Orphans of the function come to us also when we are not PID 1, to be reaped and, at the end, killed. */
 	(void) prctl(PR_SET_CHILD_SUBREAPER, 1);
 	find_program("pyrunner", server.runner_path, sizeof(server.runner_path));
-	find_program("pyunpack", server.unpacker_path, sizeof(server.unpacker_path));
+	find_program("pyunpack", server.unzip_path, sizeof(server.unzip_path));
+	find_program("pyuntar", server.untar_path, sizeof(server.untar_path));
 
 	r = serve(&server, &options, &envelope, &err);
 	shut_down(&server);

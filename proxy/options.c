@@ -72,7 +72,8 @@ static void print_help(void)
 	for (size_t i = 0; i < OPTION_COUNT; i++)
 		(void) printf("  --%s=%s\n        %s\n        environment: %s\n", descriptions[i].name,
 			descriptions[i].argument, descriptions[i].help, descriptions[i].variable);
-	(void) fputs("  --help\n        print this and exit\n"
+	(void) fputs("  --health\n        see whether the server with this --host and --port is there: exit status 0, or 1\n"
+		     "  --help\n        print this and exit\n"
 		     "  --version\n        print the version and exit\n\n"
 		     "Stdout and stderr are the function's. Errors at the start go to stderr, exit status 1; a wrong\n"
 		     "command line is exit status 2; a function that cannot be loaded, 3; stopped by SIGTERM or SIGINT, 0.\n",
@@ -112,6 +113,8 @@ static int parse_seconds(const char *text, unsigned *ret_ms)
 	if (rest == text || *rest != '\0' || seconds > LIMIT_TIMEOUT_S_MAX)
 		return -EINVAL;
 	*ret_ms = (unsigned) (seconds * 1000 + 0.5);
+	if (seconds > 0 && *ret_ms == 0) /* which would be no limit */
+		*ret_ms = 1;
 	return 0;
 }
 
@@ -205,10 +208,13 @@ static int bad_option(const char *argument, struct err *err)
 
 int options_parse(struct options *ret_options, int argc, char **argv, struct err *err)
 {
-	enum { HELP = OPTION_COUNT, VERSION };
-	struct option long_options[OPTION_COUNT + 3] = {
-		[HELP] = { "help", no_argument, NULL, HELP }, [VERSION] = { "version", no_argument, NULL, VERSION }
+	enum { HELP = OPTION_COUNT, VERSION, HEALTH };
+	struct option long_options[OPTION_COUNT + 4] = {
+		[HELP] = { "help", no_argument, NULL, HELP },
+		[VERSION] = { "version", no_argument, NULL, VERSION },
+		[HEALTH] = { "health", no_argument, NULL, HEALTH },
 	};
+	enum options_result result = OPTIONS_RUN;
 	const char *values[OPTION_COUNT];
 	struct options options = { 0 };
 	int id, r;
@@ -229,6 +235,10 @@ int options_parse(struct options *ret_options, int argc, char **argv, struct err
 			(void) puts("pyaction " PYACTION_VERSION);
 			return OPTIONS_DONE;
 		}
+		if (id == HEALTH) {
+			result = OPTIONS_HEALTH;
+			continue;
+		}
 		if (id == ':')
 			return err_set(err, -EINVAL, "%s needs a value", argv[optind - 1]);
 		if (id < 0 || id >= OPTION_COUNT)
@@ -244,5 +254,5 @@ int options_parse(struct options *ret_options, int argc, char **argv, struct err
 	if (r < 0)
 		return r;
 	*ret_options = options;
-	return OPTIONS_RUN;
+	return (int) result;
 }

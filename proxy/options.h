@@ -26,6 +26,7 @@ struct options {
 enum options_result {
 	OPTIONS_RUN,  /* serve */
 	OPTIONS_DONE, /* --help or --version: said on stdout */
+	OPTIONS_HEALTH, /* ask the server that has these options whether it is there */
 };
 
 /* The command line wins over the environment, which wins over the default. Strings belong to argv, the

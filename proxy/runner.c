@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 extern char **environ;
@@ -23,6 +24,7 @@ struct runner {
 	struct loop *loop;
 	struct runner_callbacks callbacks;
 	struct child_watch child;
+	long inherited_peak_kb; /* its peak_kb cannot be less: a fork begins with the parent's */
 	pid_t group;           /* its process group, led by it */
 	struct watch messages; /* write end, watched while a message does not fit into the pipe */
 	struct watch replies;  /* read end */
@@ -207,7 +209,7 @@ static void on_process_end(void *context, int wait_status)
 	struct runner *runner = context;
 	pid_t group = runner->group;
 	char reason[ERR_TEXT_MAX + 64];
-	struct runner_end end = { .reason = reason, .wait_status = wait_status, .peak_kb = runner->child.peak_kb };
+	struct runner_end end = { .reason = reason, .wait_status = wait_status };
 
 	/* What it wrote before it died is in the pipe: the reply, if it is whole, counts. EOF may never come,
 	 * should a process it forked hold the other end. */
@@ -215,6 +217,8 @@ static void on_process_end(void *context, int wait_status)
 	if (!runner->killed)
 		(void) read_replies(runner);
 	(void) kill(-group, SIGKILL);
+	if (runner->child.peak_kb > runner->inherited_peak_kb)
+		end.peak_kb = runner->child.peak_kb;
 	describe_end(runner, wait_status, reason, sizeof(reason));
 	if (runner->callbacks.on_end != NULL)
 		runner->callbacks.on_end(runner->callbacks.context, &end);
@@ -381,6 +385,7 @@ int runner_start(struct runner **ret_runner, struct loop *loop, const struct run
 	__attribute__((cleanup(runner_freep))) struct runner *runner = calloc(1, sizeof(*runner));
 	cleanup_fd int messages_read = -1;
 	cleanup_fd int replies_write = -1;
+	struct rusage usage = { 0 };
 	int r;
 
 	if (runner == NULL)
@@ -390,6 +395,8 @@ int runner_start(struct runner **ret_runner, struct loop *loop, const struct run
 	runner->messages = (struct watch) { .fd = -1, .on_ready = on_messages_ready, .context = runner };
 	runner->replies = (struct watch) { .fd = -1, .on_ready = on_replies_ready, .context = runner };
 	runner->exit_grace = (struct timer) { .on_due = on_exit_grace_over, .context = runner };
+	(void) getrusage(RUSAGE_SELF, &usage);
+	runner->inherited_peak_kb = usage.ru_maxrss;
 	runner->child = (struct child_watch) { .on_end = on_process_end, .context = runner };
 
 	r = open_channel(&messages_read, &runner->messages.fd, true, err);

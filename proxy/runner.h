@@ -18,7 +18,7 @@ struct runner;
 struct runner_end {
 	const char *reason; /* a phrase for people, "exit status 3" */
 	int wait_status;    /* as of waitpid() */
-	long peak_kb;       /* the most memory it had at a time */
+	long peak_kb;       /* the most memory it had at a time; 0 when that is not known */
 };
 
 struct runner_callbacks {

@@ -123,7 +123,7 @@ static enum scf_status describe_failure(
 	case OUTCOME_INIT_FAILED:
 		break;
 	}
-	if (outcome->payload_length <= call->max_response)
+	if (door_payload_size(outcome) <= call->max_response)
 		return 0;
 	if (call->max_response == LIMIT_SCF_RESPONSE)
 		(void) snprintf(text, size, "The size of response exceeds the upper limit (6MB)");
@@ -219,7 +219,8 @@ static void log_result(FILE *out, const struct call *call, const struct outcome 
 	if (result == NULL)
 		return;
 	if (length > LIMIT_SCF_LOGGED)
-		length = LIMIT_SCF_LOGGED;
+		for (length = LIMIT_SCF_LOGGED; ((unsigned char) result[length] & 0xc0) == 0x80;) /* not within UTF-8 */
+			length--;
 	if (status != 0 || is_error(outcome))
 		(void) fprintf(out, "ERROR RequestId:%s Result:", call->id);
 	else

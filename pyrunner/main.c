@@ -3,6 +3,7 @@
 #include "interpreter.h"
 #include "json_decode.h"
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -67,17 +68,35 @@ static int write_reply(
 	return r == 0 ? channel_write(channel, "\n", 1) : r;
 }
 
+/* The most memory this process has had at a time, in KB. A process inherits the figure of the one that forked it, so
+ * where its own is not larger there is only what it has now (proc(5)). */
+static long inherited_peak_kb;
+
+static long peak_kb(void)
+{
+	struct rusage usage = { 0 };
+	char text[64] = "";
+	long pages = 0;
+	cleanup_fd int fd = -1;
+
+	(void) getrusage(RUSAGE_SELF, &usage);
+	if (usage.ru_maxrss > inherited_peak_kb)
+		return usage.ru_maxrss;
+	fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0 || sscanf(text, "%*d %ld", &pages) != 1)
+		return 0;
+	return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
 static int send_reply(const struct channel *channel, PyObject *status, PyObject *payload)
 {
 	char line[STATUS_LINE_MAX];
-	struct rusage usage = { 0 };
 	int length, r;
 
 	/* Whatever C code has printed must be out before the reply says that the activation is over. */
 	(void) fflush(NULL);
-	(void) getrusage(RUSAGE_SELF, &usage);
 	length = snprintf(line, sizeof(line), "{\"status\":\"%s\",\"peak_kb\":%ld}\n", PyBytes_AS_STRING(status),
-		usage.ru_maxrss);
+		peak_kb());
 	if (length < 0 || (size_t) length >= sizeof(line)) /* no status of ours */
 		return -EPROTO;
 	Py_BEGIN_ALLOW_THREADS
@@ -173,8 +192,11 @@ int main(void)
 {
 	struct channel channel;
 	PyObject *bootstrap;
+	struct rusage usage = { 0 };
 	struct err err;
 
+	(void) getrusage(RUSAGE_SELF, &usage);
+	inherited_peak_kb = usage.ru_maxrss;
 	/* Nothing that C code prints is kept back: a crash would lose it, and its order. */
 	(void) setvbuf(stdout, NULL, _IONBF, 0);
 	if (channel_open(&channel, &err) < 0 || interpreter_start(&bootstrap, &err) < 0) {

@@ -10,7 +10,7 @@ from _frozen_importlib_external import SourceFileLoader
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
-    from typing import Any, Callable, Tuple
+    from typing import Any, Callable, Optional, Tuple
 
 # The file of a handler that names no module, and the name it is imported under: not "__main__", so that an
 # `if __name__ == "__main__"` guard does not run (what OpenWhisk's and DigitalOcean's runtimes do).
@@ -66,6 +66,8 @@ def load(root: str, handler: str, is_source: bool) -> Callable[..., Any]:
 
 def _rename_source(root: str, module_name: str) -> None:
     path = os.path.join(root, *module_name.split(".")) + ".py"
+    if os.path.isfile(path):  # by the process before this one, which has ended
+        return
     os.makedirs(os.path.dirname(path), exist_ok=True)
     os.rename(os.path.join(root, _MAIN_FILE), path)
 
@@ -108,6 +110,30 @@ def _find_main(root: str) -> str:
         "The action failed to generate or locate a binary. See logs for details. "
         "(Zip file does not include '__main__.py'.)"
     )
+
+
+def find_program(root: str) -> Optional[str]:
+    """The path of the program that an archive is instead of a Python function, or None."""
+    path = os.path.join(root, _EXEC_FILE)
+    if not os.path.isfile(path) or not _is_program(path):
+        return None
+    is_python = any(os.path.isfile(os.path.join(root, name)) for name in (_MAIN_FILE, _COMPILED_FILE))
+    return None if is_python else path
+
+
+def check_environment(root: str) -> None:
+    """Raises LoadError where an archive was compiled for another execution environment: exec.env in it must be what
+    OW_EXECUTION_ENV says, if that is set (Apache OpenWhisk, docs/ENVVARS.md of its Go runtime)."""
+    expected = os.environ.get("OW_EXECUTION_ENV", "").strip()
+    path = os.path.join(root, _EXEC_FILE + ".env")
+    if not expected or not os.path.isfile(path):
+        return
+    with open(path, encoding="utf-8", errors="replace") as file:
+        actual = file.read(1024).strip()
+    if actual != expected:
+        raise LoadError(
+            f"Cannot start action. It was compiled for the execution environment {actual!r}, this one is {expected!r} "
+            "(exec.env, OW_EXECUTION_ENV).")
 
 
 def _is_program(path: str) -> bool:

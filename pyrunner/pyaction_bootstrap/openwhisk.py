@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyaction_bootstrap import loader, report, stdlib, virtualenv, wire
+from pyaction_bootstrap import loader, on_demand, report, stdlib, virtualenv, wire
 from pyaction_bootstrap.context import Context
 from pyaction_bootstrap.signature import make_call
 
@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Mapping, Tuple
 
-_NOT_AN_OBJECT = "The action did not return a dictionary or array."
+NOT_AN_OBJECT = "The action did not return a dictionary or array."
 
 _loop: Any = None
 
@@ -34,8 +34,13 @@ def prepare(init: Dict[str, Any]) -> None:
     """Nothing is set up for these functions but what handle.py has done."""
 
 
-def load(init: Dict[str, Any]) -> Function:
-    """Imports the function that an init message names. Raises loader.LoadError, or what the import raises."""
+def load(init: Dict[str, Any]) -> Any:
+    """Imports the function that an init message names, or starts the program that it is. Raises loader.LoadError, or
+    what the import raises."""
+    loader.check_environment(init["path"])
+    program = loader.find_program(init["path"])
+    if program is not None:
+        return on_demand.load("action_loop").Program(program)
     return Function(loader.load(init["path"], init["handler"], init["source"]))
 
 
@@ -85,8 +90,8 @@ def _convert(result: Any) -> Tuple[str, bytes]:
     if result is None:
         return "success", b"{}"
     if not isinstance(result, (dict, list, tuple)):
-        report.print_line(f"{_NOT_AN_OBJECT} It returned a value of type {type(result).__name__}.")
-        return "function_error", error_document(_NOT_AN_OBJECT)
+        report.print_line(f"{NOT_AN_OBJECT} It returned a value of type {type(result).__name__}.")
+        return "function_error", error_document(NOT_AN_OBJECT)
     try:
         payload = wire.encode(result)
     except wire.NotSerializable as error:

@@ -30,7 +30,8 @@ def _skip_own_frames(traceback: Optional[TracebackType]) -> Optional[TracebackTy
 def print_exception(error: BaseException) -> None:
     """The traceback on stderr as python3 prints it, from the user's first frame on, causes included."""
     error.__traceback__ = _skip_own_frames(error.__traceback__)
-    if error.__traceback__ is None and error.__context__ is None:
+    chained = error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__)
+    if error.__traceback__ is None and not chained:
         # Python leaves the header out where there is no frame: a syntax error, a handler with other parameters.
         print_line("Traceback (most recent call last):")
     try:

@@ -188,7 +188,7 @@ static bool work_dir_is(const char *wanted)
 static void set_up(const char *mode)
 {
 	struct function_config config = { .runner_path = self,
-		.unpacker_path = self,
+		.unzip_path = self,
 		.limits = { LIMITS_DEFAULT, LIMITS_DEFAULT } };
 	struct err err;
 	int out[2], error[2];
@@ -362,7 +362,7 @@ static void test_nowhere_to_unpack(void)
 static void test_missing_programs(void)
 {
 	struct function_config config = {
-		.runner_path = "/nonexistent/runner", .unpacker_path = self, .work_dir = "/tmp"
+		.runner_path = "/nonexistent/runner", .unzip_path = self, .work_dir = "/tmp"
 	};
 	struct function *function = NULL;
 	struct asked *asked;
@@ -378,7 +378,7 @@ static void test_missing_programs(void)
 	set_up("script");
 	function_free(test.function);
 	config = (struct function_config) {
-		.runner_path = self, .unpacker_path = "/nonexistent/unpacker", .work_dir = test.work_dir
+		.runner_path = self, .unzip_path = "/nonexistent/unpacker", .work_dir = test.work_dir
 	};
 	if (function_new(&test.function, test.loop, test.logs, &config, &err) < 0)
 		bail_out("%s", err.text);
