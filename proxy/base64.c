@@ -89,8 +89,8 @@ char *base64_encode(const char *data, size_t length, size_t *ret_length)
 		group |= count > 2 ? bytes[i + 2] : 0;
 		*at++ = digits[group >> 18];
 		*at++ = digits[group >> 12 & 63];
-		*at++ = count > 1 ? digits[group >> 6 & 63] : '=';
-		*at++ = count > 2 ? digits[group & 63] : '=';
+		*at++ = (char) (count > 1 ? digits[group >> 6 & 63] : '=');
+		*at++ = (char) (count > 2 ? digits[group & 63] : '=');
 	}
 	*at = '\0';
 	*ret_length = (size_t) (at - text);

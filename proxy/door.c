@@ -10,19 +10,19 @@
 #include <sys/random.h>
 #include <time.h>
 
-static const struct door *const doors[] = { &openwhisk_door, &lambda_door, &scf_door };
+static const struct door *const doors[] = { &openwhisk_door, &lambda_door, &scf_door, &knative_door };
 
-static const struct door *find_door(const struct http_request *request)
+static const struct door *find_door(const struct building *building, const struct http_request *request)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(doors); i++)
-		if (doors[i]->takes(http_path(request)))
+		if (doors[i]->takes(building, http_path(request)))
 			return doors[i];
 	return NULL;
 }
 
 static void on_headers(void *context, struct http_request *request)
 {
-	const struct door *door = find_door(request);
+	const struct door *door = find_door(context, request);
 
 	if (door == NULL) {
 		http_answer_error(request, HTTP_NOT_FOUND,
@@ -40,17 +40,15 @@ static void on_headers(void *context, struct http_request *request)
 
 static void on_request(void *context, struct http_request *request)
 {
-	const struct door *door = find_door(request);
+	const struct door *door = find_door(context, request);
 
 	if (door != NULL) /* on_headers() has answered otherwise */
 		door->on_request(context, request);
 }
 
-struct http_callbacks doors_callbacks(const struct building *building)
+struct http_callbacks doors_callbacks(struct building *building)
 {
-	return (struct http_callbacks) {
-		.on_headers = on_headers, .on_request = on_request, .context = (void *) (uintptr_t) building
-	};
+	return (struct http_callbacks) { .on_headers = on_headers, .on_request = on_request, .context = building };
 }
 
 /* --- what they have in common ------------------------------------------------------------------------ */
@@ -94,11 +92,9 @@ void door_write_member(FILE *out, const char *name, const char *text)
 	json_write_string(out, text, strlen(text));
 }
 
-/* It becomes part of one line. Between JSON's tokens a newline is white space, and so is a carriage return. */
-static void put_on_one_line(struct http_body *event)
+void door_put_on_one_line(struct http_body *event)
 {
-	for (char *at = event->data;
-		(at = memchr(at, '\n', event->length - (size_t) (at - event->data))) != NULL;)
+	for (char *at = event->data; (at = memchr(at, '\n', event->length - (size_t) (at - event->data))) != NULL;)
 		*at = '\r';
 }
 
@@ -149,7 +145,7 @@ char *door_make_message(const char *id, const struct limits *limits, const char 
 			return NULL;
 		return make_front(id, limits, details, pyaction_details, encoded, ret_length);
 	}
-	put_on_one_line(&(struct http_body) { .data = data, .length = length });
+	door_put_on_one_line(&(struct http_body) { .data = data, .length = length });
 	front = make_front(id, limits, details, pyaction_details, NULL, &front_length);
 	message = front != NULL ? malloc(front_length + length + 2) : NULL;
 	if (message == NULL)

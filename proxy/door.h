@@ -13,12 +13,13 @@
 /* What the doors lead to. */
 struct building {
 	struct function *function;
-	size_t max_request;  /* bytes of an event, of a result; SIZE_MAX: the platform's own limit */
+	size_t max_request; /* bytes of an event, of a result; SIZE_MAX: the platform's own limit */
 	size_t max_response;
+	bool knative; /* whether there is the single entry point */
 };
 
 struct door {
-	bool (*takes)(const char *path);
+	bool (*takes)(const struct building *building, const char *path);
 	/* A request to a path that it takes, with POST. May answer, to refuse the request before its body is read;
 	 * NULL when it never does. */
 	void (*on_headers)(const struct building *building, struct http_request *request);
@@ -28,9 +29,17 @@ struct door {
 extern const struct door openwhisk_door; /* /init and /run: openwhisk.c */
 extern const struct door lambda_door;    /* AWS's Invoke API: lambda.c */
 extern const struct door scf_door;       /* Tencent's custom images: scf.c */
+extern const struct door knative_door;   /* OpenWhisk's single entry point: knative.c */
+
+/* The /init body of a container that has its function in __OW_ACTION_* variables, for free(); NULL when it has none. */
+char *knative_make_dedicated(size_t *ret_length);
+
+/* An outcome of another convention as an action's, whose result is an object; and the answer of /init and /run. */
+void openwhisk_make_object(struct outcome *outcome);
+void openwhisk_answer(struct http_request *request, struct outcome *outcome);
 
 /* building must outlive the server. */
-struct http_callbacks doors_callbacks(const struct building *building);
+struct http_callbacks doors_callbacks(struct building *building);
 
 /* --- what they have in common ------------------------------------------------------------------------ */
 
@@ -55,6 +64,10 @@ void door_write_member(FILE *out, const char *name, const char *text);
 
 /* The size in bytes of what door_take_payload() will return. */
 size_t door_payload_size(const struct outcome *outcome);
+
+/* Makes an event a part of one line: between JSON's tokens a newline is white space, and so is a carriage return; inside
+ * a string both are errors. */
+void door_put_on_one_line(struct http_body *event);
 
 /* The outcome's payload as an answer's body: as it is, or decoded where it is base64. Empties the outcome. */
 struct http_body door_take_payload(struct outcome *outcome);

@@ -49,7 +49,7 @@ struct function {
 	uint64_t deadline_ms;   /* of loop_now_ms(); 0: none */
 	uint64_t phase_since_us;
 	struct cold_start cold_start; /* not reported yet; init_us 0: it has been */
-	bool killed;      /* the runner, for a limit; outcome.kind says which */
+	bool killed;                  /* the runner, for a limit; outcome.kind says which */
 	bool advancing;
 	bool stopping;
 	bool terminating; /* the runner has been sent SIGTERM and has not ended */
@@ -407,7 +407,8 @@ static int place_code(struct function *function, struct err *err)
 	if (envelope->kind == CODE_SOURCE)
 		r = code_dir_write(function->code_dir, "__main__.py", envelope->code, envelope->code_length, err);
 	else if (envelope->kind != CODE_FOLDER)
-		r = code_dir_unpack(function->code_dir, function->loop, envelope->kind == CODE_GZIP ? function->config.untar_path : function->config.unzip_path,
+		r = code_dir_unpack(function->code_dir, function->loop,
+			envelope->kind == CODE_GZIP ? function->config.untar_path : function->config.unzip_path,
 			envelope->code, envelope->code_length, on_unpacked, function, err);
 	free(envelope->code);
 	envelope->code = NULL;
@@ -457,14 +458,13 @@ static int start_invocation(struct function *function, struct invocation *invoca
 
 	if (invocation->started)
 		return 0;
-	invocation->body =
-		platform->make_message(invocation->context, &function->outcome.limits, &invocation->length);
+	invocation->body = platform->make_message(invocation->context, &function->outcome.limits, &invocation->length);
 	if (invocation->body == NULL)
 		return -ENOMEM;
 	invocation->started = true;
 	if (platform->log_start != NULL)
-		lines = platform->log_start(invocation->context,
-			function->cold_start.init_us > 0 ? &function->cold_start : NULL);
+		lines = platform->log_start(
+			invocation->context, function->cold_start.init_us > 0 ? &function->cold_start : NULL);
 	if (lines != NULL || wants_log(invocation))
 		logs_begin_activation(function->logs, lines, wants_log(invocation));
 	return 0;

@@ -29,13 +29,13 @@ struct limits {
 };
 
 struct function_config {
-	const char *runner_path;   /* executable of the runner */
-	const char *unzip_path;    /* executables that unpack archives */
+	const char *runner_path; /* executable of the runner */
+	const char *unzip_path;  /* executables that unpack archives */
 	const char *untar_path;
-	const char *work_dir;      /* where directories for code are made */
-	const char *convention;    /* PYACTION_CONVENTION of the server, NULL for none */
-	struct limits limits;      /* of every invocation, in place of its platform's own */
-	bool tell;                 /* say on stderr which convention was chosen, and why */
+	const char *work_dir;   /* where directories for code are made */
+	const char *convention; /* PYACTION_CONVENTION of the server, NULL for none */
+	struct limits limits;   /* of every invocation, in place of its platform's own */
+	bool tell;              /* say on stderr which convention was chosen, and why */
 };
 
 enum outcome_kind {
@@ -66,12 +66,12 @@ struct outcome {
 	size_t payload_length;
 	char text[ERR_TEXT_MAX + 128];
 	enum convention convention; /* of the function */
-	int wait_status;      /* of the process, for the kinds that say that it has ended */
-	struct limits limits; /* that were in force */
-	uint64_t run_us;      /* the handler's time */
-	uint64_t init_us;     /* the time it took to load the code, for the first run after that; else 0 */
-	long peak_kb;         /* the most memory the process had at a time; 0 when nothing was run */
-	char *log;            /* the end of what was logged, where the platform wanted it; of log_length bytes */
+	int wait_status;            /* of the process, for the kinds that say that it has ended */
+	struct limits limits;       /* that were in force */
+	uint64_t run_us;            /* the handler's time */
+	uint64_t init_us;           /* the time it took to load the code, for the first run after that; else 0 */
+	long peak_kb;               /* the most memory the process had at a time; 0 when nothing was run */
+	char *log;                  /* the end of what was logged, where the platform wanted it; of log_length bytes */
 	size_t log_length;
 };
 

@@ -57,8 +57,7 @@ struct http_request {
 	size_t body_capacity;
 	size_t discarded; /* bytes of a body over the limit */
 	struct {
-		const char *name;
-		char *value;
+		char *name, *value;
 	} headers[HTTP_HEADERS_MAX];
 	size_t header_count;
 	enum http_status status;
@@ -82,6 +81,66 @@ const char *http_header(const struct http_request *request, const char *name)
 	return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
 }
 
+struct header_visit {
+	void (*visit)(void *context, const char *name, const char *value);
+	void *context;
+};
+
+static enum MHD_Result on_header(
+	void *context, enum MHD_ValueKind kind UTIL_UNUSED, const char *name, const char *value)
+{
+	const struct header_visit *visit = context;
+
+	visit->visit(visit->context, name, value != NULL ? value : "");
+	return MHD_YES;
+}
+
+void http_each_header(const struct http_request *request,
+	void (*visit)(void *context, const char *name, const char *value), void *context)
+{
+	struct header_visit header_visit = { visit, context };
+
+	(void) MHD_get_connection_values(request->connection, MHD_HEADER_KIND, on_header, &header_visit);
+}
+
+/* Percent-encodes all but what RFC 3986 calls unreserved. */
+static void write_encoded(FILE *out, const char *text)
+{
+	for (; *text != '\0'; text++) {
+		if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~", *text) != NULL)
+			(void) fputc(*text, out);
+		else
+			(void) fprintf(out, "%%%02X", (unsigned char) *text);
+	}
+}
+
+static enum MHD_Result on_argument(
+	void *context, enum MHD_ValueKind kind UTIL_UNUSED, const char *name, const char *value)
+{
+	FILE *out = context;
+
+	if (ftell(out) > 0)
+		(void) fputc('&', out);
+	write_encoded(out, name);
+	if (value != NULL) {
+		(void) fputc('=', out);
+		write_encoded(out, value);
+	}
+	return MHD_YES;
+}
+
+char *http_make_query(const struct http_request *request)
+{
+	char *query = NULL;
+	size_t length;
+	FILE *out = open_memstream(&query, &length);
+
+	if (out == NULL)
+		return NULL;
+	(void) MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, on_argument, out);
+	return fclose(out) == 0 ? query : NULL;
+}
+
 char *http_request_body(struct http_request *request, size_t *ret_length)
 {
 	*ret_length = request->body_length;
@@ -98,12 +157,13 @@ char *http_steal_body(struct http_request *request, size_t *ret_length)
 
 void http_set_header(struct http_request *request, const char *name, const char *value)
 {
-	char *copy = request->header_count < HTTP_HEADERS_MAX ? strdup(value) : NULL;
+	cleanup_free char *name_copy = request->header_count < HTTP_HEADERS_MAX ? strdup(name) : NULL;
+	char *value_copy = name_copy != NULL ? strdup(value) : NULL;
 
-	if (copy == NULL)
+	if (value_copy == NULL)
 		return;
-	request->headers[request->header_count].name = name;
-	request->headers[request->header_count++].value = copy;
+	request->headers[request->header_count].name = steal_ptr(&name_copy);
+	request->headers[request->header_count++].value = value_copy;
 }
 
 void http_answer(struct http_request *request, enum http_status status, struct http_body body)
@@ -135,8 +195,10 @@ static void request_free(struct http_request *request)
 {
 	if (request->handed)
 		request->server->pending--;
-	for (size_t i = 0; i < request->header_count; i++)
+	for (size_t i = 0; i < request->header_count; i++) {
+		free(request->headers[i].name);
 		free(request->headers[i].value);
+	}
 	free(request->path);
 	free(request->body);
 	free(request->answer.data);
@@ -502,8 +564,8 @@ static void on_other_port_ready(void *context, uint32_t events UTIL_UNUSED)
 	for (int i = 0; i < AT_ONCE; i++) {
 		struct sockaddr_storage address;
 		socklen_t length = sizeof(address);
-		int fd = accept4(server->other_port.fd, (struct sockaddr *) &address, &length,
-			SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int fd = accept4(
+			server->other_port.fd, (struct sockaddr *) &address, &length, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd < 0 && errno != EAGAIN && errno != ECONNABORTED && errno != EINTR) {
 			/* No descriptors: it would be ready again at once. */

@@ -75,16 +75,22 @@ const char *http_path(const struct http_request *request);
 /* The value of a header, NULL when absent; belongs to the request. */
 const char *http_header(const struct http_request *request, const char *name);
 
+/* Calls visit for each header. */
+void http_each_header(const struct http_request *request,
+	void (*visit)(void *context, const char *name, const char *value), void *context);
+/* The query, "a=1&b=2", encoded again; for free(), NULL when out of memory. */
+char *http_make_query(const struct http_request *request);
+
 /* The body, ended by a NUL that its length does not count. Never NULL in on_request. */
 char *http_request_body(struct http_request *request, size_t *ret_length);
 /* As above, and the caller owns it: free(). There is room for one more byte beyond the length. */
 char *http_steal_body(struct http_request *request, size_t *ret_length);
 
-/* Adds a header to the answer to come, HTTP_HEADERS_MAX for each request; name must outlive it (a literal), value is
- * copied. Dropped when out of memory. */
+/* Adds a header to the answer to come, HTTP_HEADERS_MAX for each request. Name and value are copied. Dropped when out
+ * of memory, and when they are none that HTTP allows. */
 void http_set_header(struct http_request *request, const char *name, const char *value);
 
-enum { HTTP_HEADERS_MAX = 8 };
+enum { HTTP_HEADERS_MAX = 64 };
 
 /* Answers with body, whose data it takes over in every case. The content type of one that is not empty is
  * application/json where no header says otherwise. */

@@ -116,7 +116,7 @@ static const char *plain_escape(const char *at, const char *end)
 	if (at == end)
 		return NULL;
 	if (*at != 'u')
-		return memchr("\"\\/bfnrt", *at, 8) != NULL ? at + 1 : NULL;
+		return *at != '\0' && strchr("\"\\/bfnrt", *at) != NULL ? at + 1 : NULL;
 	if (end - at < 5)
 		return NULL;
 	for (int i = 1; i <= 4; i++)
@@ -196,55 +196,64 @@ static const char *plain_name(const char *at, const char *end)
 	return at < end && *at == ':' ? at + 1 : NULL;
 }
 
+/* The closing brackets that are awaited, the outermost first. */
+struct nesting {
+	char closers[JSON_PLAIN_DEPTH];
+	size_t depth;
+};
+
 /* Behind a value: the commas and closing brackets up to where the next value begins, or the end of the outermost. */
-static const char *plain_after_value(const char *at, const char *end, char *closers, size_t *depth)
+static const char *plain_after_value(const char *at, const char *end, struct nesting *nesting)
 {
-	while (*depth > 0) {
+	while (nesting->depth > 0) {
+		char closer = nesting->closers[nesting->depth - 1];
+
 		at = plain_space(at, end);
 		if (at == end)
 			return NULL;
 		if (*at == ',')
-			return closers[*depth - 1] == '}' ? plain_name(at + 1, end) : at + 1;
-		if (*at != closers[*depth - 1])
+			return closer == '}' ? plain_name(at + 1, end) : at + 1;
+		if (*at != closer)
 			return NULL;
-		(*depth)--;
+		nesting->depth--;
 		at++;
 	}
 	return at;
 }
 
+/* An opening bracket: up to where the first value in it begins. What is empty ends at once. */
+static const char *plain_open(const char *at, const char *end, struct nesting *nesting)
+{
+	char closer = *at == '{' ? '}' : ']';
+
+	if (nesting->depth == JSON_PLAIN_DEPTH)
+		return NULL;
+	nesting->closers[nesting->depth++] = closer;
+	at = plain_space(at + 1, end);
+	if (at < end && *at == closer)
+		return plain_after_value(at, end, nesting);
+	return closer == '}' ? plain_name(at, end) : at;
+}
+
 bool json_is_plain(const char *text, size_t length)
 {
 	const char *at = text, *end = text + length;
-	char closers[JSON_PLAIN_DEPTH];
-	size_t depth = 0, bad_offset;
+	struct nesting nesting = { .depth = 0 };
+	size_t bad_offset;
 
 	if (!json_is_utf8(text, length, &bad_offset))
 		return false;
 	do {
 		at = plain_space(at, end);
 		if (at < end && (*at == '{' || *at == '[')) {
-			char closer = *at == '{' ? '}' : ']';
-
-			at = plain_space(at + 1, end);
-			if (depth == JSON_PLAIN_DEPTH)
-				return false;
-			closers[depth++] = closer;
-			if (at == end || *at != closer) {
-				at = closer == '}' ? plain_name(at, end) : at;
-				if (at == NULL)
-					return false;
-				continue;
-			}
+			at = plain_open(at, end, &nesting);
 		} else {
 			at = plain_scalar(at, end);
+			if (at != NULL)
+				at = plain_after_value(at, end, &nesting);
 		}
-		if (at != NULL)
-			at = plain_after_value(at, end, closers, &depth);
-		if (at == NULL)
-			return false;
-	} while (depth > 0);
-	return plain_space(at, end) == end;
+	} while (at != NULL && nesting.depth > 0);
+	return at != NULL && plain_space(at, end) == end;
 }
 
 /* --- members ----------------------------------------------------------------------------------------- */

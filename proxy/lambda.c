@@ -28,7 +28,8 @@ struct call {
 	char *details;          /* members of the message's "pyaction" */
 	bool wants_log;
 	size_t max_response;
-	bool *refused; /* of an asynchronous call, while it can still be refused: set when it has been */
+	bool submitting; /* an asynchronous call, which can still be refused */
+	bool done;       /* it has been, and answered */
 };
 
 static void call_free(struct call *call)
@@ -38,7 +39,7 @@ static void call_free(struct call *call)
 	free(call);
 }
 
-static bool takes(const char *path)
+static bool takes(const struct building *building UTIL_UNUSED, const char *path)
 {
 	size_t length = strlen(path);
 
@@ -49,9 +50,8 @@ static bool takes(const char *path)
 /* --- answers ----------------------------------------------------------------------------------------- */
 
 /* An error of the API's own, before or instead of the function's: {"Type", "Message"} and the type in a header. */
-static void answer_refusal(
-	struct http_request *request, enum http_status status, const char *type, const char *format, ...)
-	UTIL_PRINTF(4, 5);
+static void answer_refusal(struct http_request *request, enum http_status status, const char *type, const char *format,
+	...) UTIL_PRINTF(4, 5);
 
 static void answer_refusal(
 	struct http_request *request, enum http_status status, const char *type, const char *format, ...)
@@ -66,7 +66,8 @@ static void answer_refusal(
 	va_end(args);
 	http_set_header(request, "X-Amzn-ErrorType", type);
 	if (out != NULL) {
-		(void) fprintf(out, "{\"Type\":\"%s\",\"Message\":", status < HTTP_INTERNAL_SERVER_ERROR ? "User" : "Service");
+		(void) fprintf(
+			out, "{\"Type\":\"%s\",\"Message\":", status < HTTP_INTERNAL_SERVER_ERROR ? "User" : "Service");
 		json_write_string(out, text, strlen(text));
 		(void) fputs("}", out);
 		(void) fclose(out);
@@ -153,8 +154,7 @@ static void answer_outcome(struct call *call, struct outcome *outcome)
 		answer_failure(call, type, "RequestId: %s Error: %s", call->id, text);
 	else if (is_too_large(call, outcome))
 		answer_failure(call, "Function.ResponseSizeTooLarge",
-			"Response payload size exceeded maximum allowed payload size (%zu bytes).",
-			call->max_response);
+			"Response payload size exceeded maximum allowed payload size (%zu bytes).", call->max_response);
 	else if (outcome->kind == OUTCOME_BAD_REQUEST)
 		answer_refusal(request, HTTP_BAD_REQUEST, "InvalidRequestContentException",
 			"Could not parse request body into json.");
@@ -177,8 +177,6 @@ static void on_outcome(void *context, struct outcome *outcome)
 	cleanup_free char *log = NULL;
 	size_t length;
 
-	if (call->refused != NULL)
-		*call->refused = true;
 	if (call->request != NULL) {
 		if (outcome->log != NULL)
 			log = base64_encode(outcome->log, outcome->log_length, &length);
@@ -187,7 +185,10 @@ static void on_outcome(void *context, struct outcome *outcome)
 		http_set_header(call->request, "X-Amz-Executed-Version", "$LATEST");
 		answer_outcome(call, outcome);
 	}
-	call_free(call);
+	if (call->submitting)
+		call->done = true;
+	else
+		call_free(call);
 }
 
 /* --- the platform ------------------------------------------------------------------------------------ */
@@ -240,8 +241,9 @@ static char *log_end(void *context, const struct outcome *outcome)
 
 	if (out == NULL)
 		return NULL;
-	(void) fprintf(out, "END RequestId: %s\nREPORT RequestId: %s\tDuration: %.2f ms\tBilled Duration: %llu ms\t"
-			    "Memory Size: %ld MB\tMax Memory Used: %ld MB\t",
+	(void) fprintf(out,
+		"END RequestId: %s\nREPORT RequestId: %s\tDuration: %.2f ms\tBilled Duration: %llu ms\t"
+		"Memory Size: %ld MB\tMax Memory Used: %ld MB\t",
 		call->id, call->id, (double) outcome->run_us / 1000,
 		(unsigned long long) (outcome->run_us + 999) / 1000, size_mb, peak_mb);
 	if (outcome->init_us > 0)
@@ -406,15 +408,16 @@ static bool refuse(const struct building *building, struct http_request *request
 static void run_for_nobody(const struct building *building, struct call *call)
 {
 	struct http_request *request = call->request;
-	bool refused = false;
 
 	call->wants_log = false;
-	call->refused = &refused;
+	call->submitting = true;
 	function_run(building->function, &platform, on_outcome, call);
-	if (refused) /* and answered, and freed */
+	call->submitting = false;
+	if (call->done) {
+		call_free(call);
 		return;
+	}
 	call->request = NULL;
-	call->refused = NULL;
 	http_answer(request, HTTP_ACCEPTED, (struct http_body) { 0 });
 }
 

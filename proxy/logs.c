@@ -12,7 +12,7 @@
 enum {
 	STREAM_BUFFER = 65536,
 	PIPE_SIZE = 1 << 20, /* lets a burst of output pass without waking us for each page */
-	PAUSE_MS = 5, /* between two looks at a pipe that is being written to: see on_source_ready() */
+	PAUSE_MS = 5,        /* between two looks at a pipe that is being written to: see on_source_ready() */
 };
 
 /* What a write to the target may do. */
@@ -31,13 +31,13 @@ struct stream {
 	int write_end;
 	int target_fd; /* what is written to: fd 1 or 2, or a description of our own of the same pipe */
 	enum blocking blocking;
-	bool line_open;      /* the last byte written was no newline */
-	bool dead;           /* the target takes nothing any more, ever */
-	int markers_due;     /* to be written once bytes_due have passed */
-	bool ending;         /* an activation's end is waiting for bytes_due and markers_due */
-	size_t bytes_due;    /* of the pipe, that belong to the activation that ends */
-	char *head; /* goes out before anything else, NULL when there is none */
-	char *note; /* goes out before the markers, NULL when there is none */
+	bool line_open;   /* the last byte written was no newline */
+	bool dead;        /* the target takes nothing any more, ever */
+	int markers_due;  /* to be written once bytes_due have passed */
+	bool ending;      /* an activation's end is waiting for bytes_due and markers_due */
+	size_t bytes_due; /* of the pipe, that belong to the activation that ends */
+	char *head;       /* goes out before anything else, NULL when there is none */
+	char *note;       /* goes out before the markers, NULL when there is none */
 	size_t offset, filled;
 	char buffer[STREAM_BUFFER];
 };
@@ -374,8 +374,7 @@ static void append_cut(char **text, const char *lines, const char *end)
 	if (grown == NULL)
 		return;
 	*text = grown;
-	memcpy(grown + used, lines, length);
-	(void) strcpy(grown + used + length, length < strlen(lines) ? "\n" : end);
+	(void) snprintf(grown + used, length + 2, "%.*s%s", (int) length, lines, length < strlen(lines) ? "\n" : end);
 }
 
 void logs_write_stderr(struct logs *logs, const char *line)

@@ -15,9 +15,8 @@
 #include <sys/stat.h>
 
 enum {
-	/* After SIGTERM: how long the activation under way may take, how long its answer, how often to look. */
-	STOP_GRACE_MS = 500,
-	STOP_LIMIT_MS = 800,
+	/* After SIGTERM and the grace: how long the answers may take; how often to look. */
+	STOP_ANSWERS_MS = 300,
 	STOP_POLL_MS = 5,
 };
 
@@ -33,6 +32,8 @@ struct server {
 	enum exit_status exit_status;
 	struct timer stop_timer;
 	uint64_t stop_since_ms; /* 0: not stopping */
+	unsigned grace_ms;      /* how long what is under way may take then */
+	bool drain;             /* and what waits is part of it */
 	char runner_path[PATH_MAX];
 	char unzip_path[PATH_MAX];
 	char untar_path[PATH_MAX];
@@ -62,9 +63,17 @@ static void on_stop_due(void *context)
 	uint64_t now_ms = loop_now_ms();
 	uint64_t since_ms = now_ms - server->stop_since_ms;
 
-	if (since_ms >= STOP_GRACE_MS && !function_is_idle(server->function))
+	bool idle = function_is_idle(server->function) && http_is_idle(server->http);
+
+	/* What was to be drained is done, or its time is over: the function gets its SIGTERM. */
+	if (server->drain && (idle || since_ms >= server->grace_ms)) {
+		server->drain = false;
+		function_stop(server->function);
+		idle = function_is_idle(server->function);
+	}
+	if (since_ms >= server->grace_ms && !function_is_idle(server->function))
 		function_abort(server->function);
-	if ((function_is_idle(server->function) && http_is_idle(server->http)) || since_ms >= STOP_LIMIT_MS)
+	if (!server->drain && (idle || since_ms >= server->grace_ms + STOP_ANSWERS_MS))
 		loop_stop(server->loop);
 	else
 		loop_timer_set(server->loop, &server->stop_timer, now_ms + STOP_POLL_MS);
@@ -76,12 +85,13 @@ static void on_signal(void *context, int signal_number UTIL_UNUSED)
 
 	if (server->stop_since_ms != 0) {
 		/* Asked twice: no more grace. */
-		server->stop_since_ms = loop_now_ms() - STOP_LIMIT_MS;
+		server->stop_since_ms = loop_now_ms() - server->grace_ms - STOP_ANSWERS_MS;
 		return;
 	}
 	server->stop_since_ms = loop_now_ms();
 	http_stop_listening(server->http);
-	function_stop(server->function);
+	if (!server->drain)
+		function_stop(server->function);
 	loop_timer_set(server->loop, &server->stop_timer, server->stop_since_ms);
 }
 
@@ -159,6 +169,19 @@ static void on_loaded(void *context, struct outcome *outcome)
 	on_signal(server, SIGTERM);
 }
 
+/* A function that Knative's service has in variables. */
+static void load_dedicated(struct server *server)
+{
+	size_t length;
+	char *body = knative_make_dedicated(&length);
+
+	if (body == NULL)
+		return;
+	server->code = "__OW_ACTION_CODE";
+	server->handler = getenv("__OW_ACTION_MAIN") != NULL ? getenv("__OW_ACTION_MAIN") : "main";
+	function_init(server->function, body, length, on_loaded, server);
+}
+
 /* SCF's cloud calls its containers at port 9000. */
 static const char *scf_port(const struct options *options, const struct envelope *envelope)
 {
@@ -214,7 +237,8 @@ static int start_http(struct server *server, const struct options *options, stru
 
 	server->building = (struct building) { .function = server->function,
 		.max_request = options->max_request,
-		.max_response = options->max_response };
+		.max_response = options->max_response,
+		.knative = options->knative };
 	callbacks = doors_callbacks(&server->building);
 	return http_start(&server->http, server->loop, &config, &callbacks, err);
 }
@@ -223,6 +247,9 @@ static int serve(struct server *server, const struct options *options, struct en
 {
 	const char *other_port = scf_port(options, envelope);
 	int r;
+
+	server->grace_ms = options->grace_ms;
+	server->drain = options->knative;
 
 	if ((r = check_work_dir(options->work_dir, err)) < 0)
 		return r;
@@ -236,6 +263,8 @@ static int serve(struct server *server, const struct options *options, struct en
 	loop_set_on_signal(server->loop, on_signal, server);
 	if (server->code != NULL)
 		function_load(server->function, envelope, on_loaded, server);
+	else if (options->knative)
+		load_dedicated(server);
 	return loop_run(server->loop, err);
 }
 
@@ -282,7 +311,8 @@ int main(int argc, char **argv)
 			(void) fprintf(stderr, "pyaction: %s (--code, PYACTION_CODE)\n", err.text);
 			return EXIT_FUNCTION;
 		}
-		server.handler = handler = strdup(envelope.handler);
+		handler = strdup(envelope.handler);
+		server.handler = handler;
 	}
 
 	/* A fixed threshold: large bodies come from mmap and go back to the system when they are freed; glibc

@@ -1,6 +1,7 @@
 /* /init and /run: the action interface of OpenWhisk, and of DigitalOcean. */
 #include "door.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* The invoker takes 200 for success, 503 for "shutting down, send it elsewhere", and any other status for
@@ -39,14 +40,13 @@ static enum http_status status_of(enum outcome_kind kind)
 /* before and payload and after, in place of payload. */
 static void wrap(struct outcome *outcome, const char *before, const char *after)
 {
-	size_t before_length = strlen(before), length = before_length + outcome->payload_length + strlen(after);
+	size_t length = strlen(before) + outcome->payload_length + strlen(after);
 	char *wrapped = malloc(length + 1);
 
 	if (wrapped == NULL)
 		return;
-	memcpy(wrapped, before, before_length);
-	memcpy(wrapped + before_length, outcome->payload, outcome->payload_length);
-	memcpy(wrapped + before_length + outcome->payload_length, after, strlen(after) + 1);
+	(void) snprintf(
+		wrapped, length + 1, "%s%.*s%s", before, (int) outcome->payload_length, outcome->payload, after);
 	free(outcome->payload);
 	outcome->payload = wrapped;
 	outcome->payload_length = length;
@@ -54,9 +54,9 @@ static void wrap(struct outcome *outcome, const char *before, const char *after)
 
 /* An action's result is an object. Other conventions' results may be anything: those become its member "body", as of
  * a web action; their error documents the member "error". */
-static void make_object(struct outcome *outcome)
+void openwhisk_make_object(struct outcome *outcome)
 {
-	if (outcome->payload == NULL)
+	if (outcome->convention == CONVENTION_OPENWHISK || outcome->payload == NULL)
 		return;
 	if (outcome->kind == OUTCOME_FUNCTION_ERROR || outcome->kind == OUTCOME_INIT_FAILED)
 		wrap(outcome, "{\"error\":", "}");
@@ -66,7 +66,7 @@ static void make_object(struct outcome *outcome)
 		wrap(outcome, "{\"body\":", "}");
 }
 
-static void answer(struct http_request *request, struct outcome *outcome)
+void openwhisk_answer(struct http_request *request, struct outcome *outcome)
 {
 	struct http_body body = { .length = outcome->payload_length };
 
@@ -80,26 +80,25 @@ static void answer(struct http_request *request, struct outcome *outcome)
 
 static void on_outcome(void *context, struct outcome *outcome)
 {
-	if (outcome->convention != CONVENTION_OPENWHISK)
-		make_object(outcome);
-	answer(context, outcome);
+	openwhisk_make_object(outcome);
+	openwhisk_answer(context, outcome);
 }
 
-/* The body is the message. It becomes one line: between JSON's tokens a newline is white space, and so is a carriage
- * return; inside a string both are errors, which the runner is left to report. */
+/* The body is the message; whether it is JSON the runner finds out. */
 static char *make_message(void *context, const struct limits *limits UTIL_UNUSED, size_t *ret_length)
 {
-	char *body = http_steal_body(context, ret_length);
+	struct http_body body = { 0 };
 
-	for (char *at = body; (at = memchr(at, '\n', *ret_length - (size_t) (at - body))) != NULL;)
-		*at = '\r';
-	return body;
+	body.data = http_steal_body(context, &body.length);
+	door_put_on_one_line(&body);
+	*ret_length = body.length;
+	return body.data;
 }
 
 /* Time and memory are the invoker's to limit, who knows what the action may have. */
 static const struct platform platform = { .markers = true, .make_message = make_message };
 
-static bool takes(const char *path)
+static bool takes(const struct building *building UTIL_UNUSED, const char *path)
 {
 	return strcmp(path, "/init") == 0 || strcmp(path, "/run") == 0;
 }

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { GRACE_MS = 500, KNATIVE_GRACE_MS = 20000 };
+
 enum option_id {
 	OPTION_HOST,
 	OPTION_PORT,
@@ -16,6 +18,7 @@ enum option_id {
 	OPTION_CONVENTION,
 	OPTION_TIMEOUT,
 	OPTION_MEMORY,
+	OPTION_GRACE,
 	OPTION_MAX_REQUEST,
 	OPTION_MAX_RESPONSE,
 	OPTION_MAX_BODY,
@@ -34,7 +37,8 @@ static const struct {
 		"listen on this port, too; 0 for none (default: 9000 for a function of the scf convention that is\n"
 		"        there at the start, else none)" },
 	[OPTION_CODE] = { "code", "PYACTION_CODE", "PATH",
-		"the function's folder, zip archive or Python file (default: " OPTIONS_DEFAULT_CODE ", where a HANDLER is\n"
+		"the function's folder, zip archive or Python file (default: " OPTIONS_DEFAULT_CODE
+		", where a HANDLER is\n"
 		"        given or something is in it; else the code comes with POST /init)" },
 	[OPTION_CONVENTION] = { "convention", "PYACTION_CONVENTION", "NAME",
 		"how the function is called: openwhisk (also DigitalOcean), lambda, scf, or auto, which goes by the\n"
@@ -45,6 +49,9 @@ static const struct {
 	[OPTION_MEMORY] = { "memory", "PYACTION_MEMORY", "MB",
 		"end an invocation whose process takes more memory, 0 never (default: 128 through the doors of\n"
 		"        Lambda and SCF, never through /run)" },
+	[OPTION_GRACE] = { "grace", "PYACTION_GRACE", "SECONDS",
+		"at SIGTERM, let what is under way go on for this time (default: 0.5; on Knative 20, with all that\n"
+		"        waits)" },
 	[OPTION_MAX_REQUEST] = { "max-request", "PYACTION_MAX_REQUEST", "BYTES",
 		"refuse larger events at the doors of Lambda and SCF (default: 6M, Lambda's asynchronous ones 1M)" },
 	[OPTION_MAX_RESPONSE] = { "max-response", "PYACTION_MAX_RESPONSE", "BYTES",
@@ -72,11 +79,12 @@ static void print_help(void)
 	for (size_t i = 0; i < OPTION_COUNT; i++)
 		(void) printf("  --%s=%s\n        %s\n        environment: %s\n", descriptions[i].name,
 			descriptions[i].argument, descriptions[i].help, descriptions[i].variable);
-	(void) fputs("  --health\n        see whether the server with this --host and --port is there: exit status 0, or 1\n"
-		     "  --help\n        print this and exit\n"
-		     "  --version\n        print the version and exit\n\n"
-		     "Stdout and stderr are the function's. Errors at the start go to stderr, exit status 1; a wrong\n"
-		     "command line is exit status 2; a function that cannot be loaded, 3; stopped by SIGTERM or SIGINT, 0.\n",
+	(void) fputs(
+		"  --health\n        see whether the server with this --host and --port is there: exit status 0, or 1\n"
+		"  --help\n        print this and exit\n"
+		"  --version\n        print the version and exit\n\n"
+		"Stdout and stderr are the function's. Errors at the start go to stderr, exit status 1; a wrong\n"
+		"command line is exit status 2; a function that cannot be loaded, 3; stopped by SIGTERM or SIGINT, 0.\n",
 		stdout);
 }
 
@@ -152,6 +160,8 @@ static int interpret_limits(struct options *options, const char *const values[OP
 
 	if ((value = values[OPTION_TIMEOUT]) != NULL && parse_seconds(value, &options->limits.timeout_ms) < 0)
 		return bad_value(OPTION_TIMEOUT, value, "a number of seconds, like 3 or 0.5, up to a day", err);
+	if ((value = values[OPTION_GRACE]) != NULL && parse_seconds(value, &options->grace_ms) < 0)
+		return bad_value(OPTION_GRACE, value, "a number of seconds, like 0.5, up to a day", err);
 	if ((value = values[OPTION_MEMORY]) != NULL &&
 		parse_number(value, LIMIT_MEMORY_MB_MAX, &options->limits.memory_mb) < 0)
 		return bad_value(OPTION_MEMORY, value, "a number of megabytes, like 128", err);
@@ -171,10 +181,25 @@ static int interpret_limits(struct options *options, const char *const values[OP
 	return 0;
 }
 
+static bool is_knative(void)
+{
+	const char *platform = getenv("__OW_RUNTIME_PLATFORM");
+
+	return platform != NULL && strcmp(platform, "knative") == 0;
+}
+
 static int interpret(struct options *options, const char *const values[OPTION_COUNT], struct err *err)
 {
+	const char *port;
+
 	options->host = values[OPTION_HOST] != NULL ? values[OPTION_HOST] : "0.0.0.0";
+	options->knative = is_knative();
+	options->grace_ms = options->knative ? KNATIVE_GRACE_MS : GRACE_MS;
 	options->port = values[OPTION_PORT] != NULL ? values[OPTION_PORT] : "8080";
+	/* Knative's contract (runtime contract, "Inbound network connectivity"). */
+	port = getenv("PORT");
+	if (values[OPTION_PORT] == NULL && options->knative && port != NULL)
+		options->port = port;
 	options->runner = values[OPTION_RUNNER];
 	options->work_dir = values[OPTION_WORK_DIR] != NULL ? values[OPTION_WORK_DIR] : getenv("TMPDIR");
 	if (options->work_dir == NULL || options->work_dir[0] == '\0')

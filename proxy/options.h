@@ -16,16 +16,18 @@ struct options {
 	const char *handler;
 	const char *code;
 	const char *convention;
-	const char *scf_port;   /* "0": none */
-	struct limits limits;   /* LIMITS_DEFAULT where nobody gave them */
-	size_t max_request;     /* bytes; SIZE_MAX: the platform's */
+	const char *scf_port; /* "0": none */
+	struct limits limits; /* LIMITS_DEFAULT where nobody gave them */
+	size_t max_request;   /* bytes; SIZE_MAX: the platform's */
 	size_t max_response;
-	bool tell; /* say which convention was chosen */
+	bool tell;         /* say which convention was chosen */
+	bool knative;      /* __OW_RUNTIME_PLATFORM says so */
+	unsigned grace_ms; /* for what is under way at SIGTERM */
 };
 
 enum options_result {
-	OPTIONS_RUN,  /* serve */
-	OPTIONS_DONE, /* --help or --version: said on stdout */
+	OPTIONS_RUN,    /* serve */
+	OPTIONS_DONE,   /* --help or --version: said on stdout */
 	OPTIONS_HEALTH, /* ask the server that has these options whether it is there */
 };
 

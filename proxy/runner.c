@@ -25,9 +25,9 @@ struct runner {
 	struct runner_callbacks callbacks;
 	struct child_watch child;
 	long inherited_peak_kb; /* its peak_kb cannot be less: a fork begins with the parent's */
-	pid_t group;           /* its process group, led by it */
-	struct watch messages; /* write end, watched while a message does not fit into the pipe */
-	struct watch replies;  /* read end */
+	pid_t group;            /* its process group, led by it */
+	struct watch messages;  /* write end, watched while a message does not fit into the pipe */
+	struct watch replies;   /* read end */
 	char *line;
 	size_t line_length, line_sent;
 	struct reply reply;
@@ -106,10 +106,10 @@ static void kill_group(struct runner *runner)
 		(void) kill(-runner->group, SIGKILL);
 }
 
-void runner_kill(struct runner *runner, const char *complaint)
+void runner_kill(struct runner *runner, const char *reason)
 {
 	if (runner->complaint[0] == '\0')
-		(void) snprintf(runner->complaint, sizeof(runner->complaint), "%s", complaint);
+		(void) snprintf(runner->complaint, sizeof(runner->complaint), "%s", reason);
 	kill_group(runner);
 }
 
@@ -261,7 +261,7 @@ static bool catches_signal(pid_t pid, int number)
 long runner_memory_kb(const struct runner *runner)
 {
 	char path[64], text[128] = "";
-	long pages = 0;
+	const char *resident;
 	cleanup_fd int fd = -1;
 
 	if (runner->child.pid <= 0)
@@ -269,9 +269,8 @@ long runner_memory_kb(const struct runner *runner)
 	/* The second number is the resident pages (proc(5)). */
 	(void) snprintf(path, sizeof(path), "/proc/%d/statm", (int) runner->child.pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0 || sscanf(text, "%*d %ld", &pages) != 1)
-		return 0;
-	return pages * (sysconf(_SC_PAGESIZE) / 1024);
+	resident = fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 ? strchr(text, ' ') : NULL;
+	return resident != NULL ? strtol(resident, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024) : 0;
 }
 
 bool runner_terminate(struct runner *runner)

@@ -46,7 +46,7 @@ static void call_free(struct call *call)
 	free(call);
 }
 
-static bool takes(const char *path)
+static bool takes(const struct building *building UTIL_UNUSED, const char *path)
 {
 	return strcmp(path, "/event-invoke") == 0;
 }
@@ -128,7 +128,8 @@ static enum scf_status describe_failure(
 	if (call->max_response == LIMIT_SCF_RESPONSE)
 		(void) snprintf(text, size, "The size of response exceeds the upper limit (6MB)");
 	else
-		(void) snprintf(text, size, "The size of response exceeds the upper limit (%zu bytes)", call->max_response);
+		(void) snprintf(
+			text, size, "The size of response exceeds the upper limit (%zu bytes)", call->max_response);
 	return SCF_RESPONSE_TOO_LARGE;
 }
 
@@ -214,8 +215,10 @@ static void log_result(FILE *out, const struct call *call, const struct outcome 
 	size_t length = outcome->payload_length;
 	const char *result = outcome->payload;
 
-	if (status != 0)
-		result = document = make_document(status, code, call->id, text, &length);
+	if (status != 0) {
+		document = make_document(status, code, call->id, text, &length);
+		result = document;
+	}
 	if (result == NULL)
 		return;
 	if (length > LIMIT_SCF_LOGGED)
@@ -239,8 +242,8 @@ static char *log_end(void *context, const struct outcome *outcome)
 	if (out == NULL)
 		return NULL;
 	log_result(out, call, outcome);
-	(void) fprintf(out, "END RequestId:%s\nReport RequestId:%s Duration:%llums Memory:%uMB MemUsage:%.6fMB\n", call->id,
-		call->id, (unsigned long long) (outcome->run_us + 500) / 1000, outcome->limits.memory_mb,
+	(void) fprintf(out, "END RequestId:%s\nReport RequestId:%s Duration:%llums Memory:%uMB MemUsage:%.6fMB\n",
+		call->id, call->id, (unsigned long long) (outcome->run_us + 500) / 1000, outcome->limits.memory_mb,
 		(double) outcome->peak_kb / 1024);
 	return fclose(out) == 0 ? lines : NULL;
 }
@@ -352,7 +355,8 @@ static bool refuse_size(const struct building *building, struct http_request *re
 	if (length <= most)
 		return false;
 	id = take_id(request);
-	(void) snprintf(text, sizeof(text), "RequestTooLarge: the event has %llu bytes, the limit is %zu", length, most);
+	(void) snprintf(
+		text, sizeof(text), "RequestTooLarge: the event has %llu bytes, the limit is %zu", length, most);
 	answer_error(request, id != NULL ? id : "", SCF_REQUEST_TOO_LARGE, -1, text);
 	return true;
 }
@@ -381,7 +385,8 @@ static void on_request(const struct building *building, struct http_request *req
 	http_set_header(request, "X-Scf-Request-Id", call->id);
 	/* The cloud refuses it before it calls the function (status 400). */
 	if (!json_is_plain(call->event.data, call->event.length)) {
-		answer_error(request, call->id, SCF_INVALID_PARAMETER, -1, "InvalidParameterValue: the event is not JSON, or not plain (nested over 512 deep)");
+		answer_error(request, call->id, SCF_INVALID_PARAMETER, -1,
+			"InvalidParameterValue: the event is not JSON, or not plain (nested over 512 deep)");
 		call_free(call);
 		return;
 	}

@@ -79,7 +79,7 @@ static int import_embedded(const struct embedded_module *embedded, struct err *e
 /* Gives on_demand.py the modules that it imports: name to code, without a copy. */
 static int offer_on_demand(struct err *err)
 {
-	cleanup_pyobject PyObject *module = PyImport_ImportModule("pyaction_bootstrap.on_demand");           /* New. */
+	cleanup_pyobject PyObject *module = PyImport_ImportModule("pyaction_bootstrap.on_demand");          /* New. */
 	cleanup_pyobject PyObject *codes = module != NULL ? PyObject_GetAttrString(module, "codes") : NULL; /* New. */
 
 	if (codes == NULL)

@@ -8,6 +8,7 @@ enum {
 	FIRST_CAPACITY = 512,
 	CHUNK = 4096,       /* characters of a string that are written at a time */
 	LONGEST_ESCAPE = 6, /* bytes that a character can become: \u001f */
+	LONGEST_PAIR = 12,  /* and one beyond U+FFFF: a surrogate pair */
 	LONGEST_NUMBER = 32,
 	EXACT_DIGITS = 15, /* of a decimal that a double keeps: DBL_DIG */
 	MORE_DIGITS = 17,  /* that tell any two doubles apart */
@@ -18,6 +19,7 @@ struct encoder {
 	PyObject *bytes; /* owned; longer than what is used of it */
 	unsigned char *data;
 	size_t used, capacity;
+	unsigned style; /* enum json_style */
 };
 
 /* The containers around a value, on the stack of the calls. */
@@ -93,8 +95,30 @@ static unsigned char *put_escape(unsigned char *to, unsigned char byte)
 	return to;
 }
 
-static inline unsigned char *put_character(unsigned char *to, uint32_t code_point)
+/* \uXXXX of a code unit of UTF-16. */
+static unsigned char *put_unit(unsigned char *to, uint32_t unit)
 {
+	*to++ = '\\';
+	*to++ = 'u';
+	for (int shift = 12; shift >= 0; shift -= 4)
+		*to++ = (unsigned char) "0123456789abcdef"[unit >> shift & 0xF];
+	return to;
+}
+
+static unsigned char *put_units(unsigned char *to, uint32_t code_point)
+{
+	if (code_point < 0x10000)
+		return put_unit(to, code_point);
+	code_point -= 0x10000;
+	to = put_unit(to, 0xD800 | code_point >> 10);
+	return put_unit(to, 0xDC00 | (code_point & 0x3FF));
+}
+
+/* U+007F is escaped too where all but ASCII is: that is how json and simplejson have it. */
+static inline unsigned char *put_character(unsigned char *to, uint32_t code_point, bool ascii)
+{
+	if (ascii && code_point >= 0x7F)
+		return put_units(to, code_point);
 	if (code_point >= 0x80)
 		return json_put_utf8(to, code_point);
 	if (json_is_special((unsigned char) code_point))
@@ -103,46 +127,56 @@ static inline unsigned char *put_character(unsigned char *to, uint32_t code_poin
 	return to;
 }
 
+static inline uint64_t find_special(uint64_t word, bool ascii)
+{
+	uint64_t del = (word ^ JSON_EACH_BYTE(0x7F)) - JSON_EACH_BYTE(1);
+
+	return json_special_bytes(word) | (ascii ? del & JSON_EACH_BYTE(0x80) : 0);
+}
+
 /* Characters up to U+00FF, most of them ASCII. to has LONGEST_ESCAPE bytes for each. */
-static unsigned char *put_narrow(unsigned char *to, const unsigned char *from, size_t count)
+static inline __attribute__((always_inline)) unsigned char *put_narrow(
+	unsigned char *to, const unsigned char *from, size_t count, bool ascii)
 {
 	const unsigned char *end = from + count;
 
 	while (end - from >= 8) {
-		uint64_t special = json_special_bytes(json_load_word(from));
+		uint64_t special = find_special(json_load_word(from), ascii);
 		int plain = special != 0 ? __builtin_ctzll(special) >> 3 : 8;
 
 		memcpy(to, from, 8); /* those behind the plain ones are written over */
 		to += plain;
 		from += plain;
-		while (from < end && json_is_special(*from))
-			to = put_character(to, *from++);
+		while (from < end && (json_is_special(*from) || (ascii && *from == 0x7F)))
+			to = put_character(to, *from++, ascii);
 	}
 	while (from < end)
-		to = put_character(to, *from++);
+		to = put_character(to, *from++, ascii);
 	return to;
 }
 
 /* Characters of two or four bytes each; NULL if one is a surrogate, which UTF-8 has not. */
-static inline unsigned char *put_wide(unsigned char *to, int kind, const void *data, Py_ssize_t start, size_t count)
+static inline __attribute__((always_inline)) unsigned char *put_wide(
+	unsigned char *to, int kind, const void *data, Py_ssize_t start, size_t count, bool ascii)
 {
 	for (Py_ssize_t i = start; i < start + (Py_ssize_t) count; i++) {
 		uint32_t code_point = PyUnicode_READ(kind, data, i);
 
-		if (json_is_surrogate(code_point))
+		if (!ascii && json_is_surrogate(code_point))
 			return NULL;
-		to = put_character(to, code_point);
+		to = put_character(to, code_point, ascii);
 	}
 	return to;
 }
 
-static unsigned char *put_chunk(unsigned char *to, int kind, const void *data, Py_ssize_t start, size_t count)
+static inline __attribute__((always_inline)) unsigned char *put_chunk(
+	unsigned char *to, int kind, const void *data, Py_ssize_t start, size_t count, bool ascii)
 {
 	if (kind == PyUnicode_1BYTE_KIND)
-		return put_narrow(to, (const unsigned char *) data + start, count);
+		return put_narrow(to, (const unsigned char *) data + start, count, ascii);
 	if (kind == PyUnicode_2BYTE_KIND)
-		return put_wide(to, PyUnicode_2BYTE_KIND, data, start, count);
-	return put_wide(to, PyUnicode_4BYTE_KIND, data, start, count);
+		return put_wide(to, PyUnicode_2BYTE_KIND, data, start, count, ascii);
+	return put_wide(to, PyUnicode_4BYTE_KIND, data, start, count, ascii);
 }
 
 static int encode_string(struct encoder *encoder, PyObject *text)
@@ -163,9 +197,12 @@ static int encode_string(struct encoder *encoder, PyObject *text)
 		size_t count = length - start < CHUNK ? (size_t) (length - start) : CHUNK;
 		unsigned char *end;
 
-		if (reserve(encoder, count * LONGEST_ESCAPE) < 0)
+		if (reserve(encoder, count * (kind == PyUnicode_4BYTE_KIND ? LONGEST_PAIR : LONGEST_ESCAPE)) < 0)
 			return -1;
-		end = put_chunk(encoder->data + encoder->used, kind, data, start, count);
+		if ((encoder->style & JSON_ASCII) != 0)
+			end = put_chunk(encoder->data + encoder->used, kind, data, start, count, true);
+		else
+			end = put_chunk(encoder->data + encoder->used, kind, data, start, count, false);
 		if (end == NULL) {
 			PyErr_SetString(PyExc_ValueError, "a string has a lone surrogate");
 			return -1;
@@ -174,6 +211,35 @@ static int encode_string(struct encoder *encoder, PyObject *text)
 		start += (Py_ssize_t) count;
 	}
 	return put_byte(encoder, '"');
+}
+
+/* --- what is encoded at all */
+
+static int refuse(PyObject *value)
+{
+	PyErr_Format(PyExc_TypeError, "a value is of type %.100s", Py_TYPE(value)->tp_name);
+	return -1;
+}
+
+/*
+ * Whether value, of a type that JSON has, is one that simplejson encodes as this does: it asks subclasses of dict,
+ * list and tuple for their _asdict(), and those of int and float for the number that they stand for.
+ */
+static bool is_plain(PyObject *value)
+{
+	PyTypeObject *type = Py_TYPE(value);
+
+	if (PyLong_Check(value))
+		return type->tp_as_number->nb_int == PyLong_Type.tp_as_number->nb_int;
+	if (PyFloat_Check(value))
+		return type->tp_as_number->nb_float == PyFloat_Type.tp_as_number->nb_float;
+	return type == &PyDict_Type || type == &PyList_Type || type == &PyTuple_Type;
+}
+
+/* 0, or -1 with TypeError if the style does not allow it. */
+static inline int check_style(const struct encoder *encoder, PyObject *value)
+{
+	return (encoder->style & JSON_PLAIN) == 0 || is_plain(value) ? 0 : refuse(value);
 }
 
 /* --- numbers and constants */
@@ -209,6 +275,8 @@ static int encode_integer(struct encoder *encoder, PyObject *value)
 	long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
 	unsigned char *to;
 
+	if (check_style(encoder, value) < 0)
+		return -1;
 	if (overflow != 0)
 		return put_repr(encoder, value, PyLong_Type.tp_repr);
 	if (reserve(encoder, LONGEST_NUMBER) < 0)
@@ -323,6 +391,8 @@ static int encode_float(struct encoder *encoder, PyObject *value)
 	double number = PyFloat_AS_DOUBLE(value);
 	unsigned char *end;
 
+	if (check_style(encoder, value) < 0)
+		return -1;
 	if (!isfinite(number)) {
 		PyErr_SetString(PyExc_ValueError, "JSON has no NaN and no infinity");
 		return -1;
@@ -475,7 +545,7 @@ static int encode_container(struct encoder *encoder, PyObject *value, const stru
 	bool is_dict = PyDict_Check(value);
 	int r;
 
-	if (check_level(&level) < 0 || put_byte(encoder, is_dict ? '{' : '[') < 0)
+	if (check_style(encoder, value) < 0 || check_level(&level) < 0 || put_byte(encoder, is_dict ? '{' : '[') < 0)
 		return -1;
 	if (!is_dict)
 		r = encode_sequence(encoder, value, &level);
@@ -502,8 +572,7 @@ static int encode_value(struct encoder *encoder, PyObject *value, const struct l
 		return encode_float(encoder, value);
 	if (PyDict_Check(value) || PyList_Check(value) || PyTuple_Check(value))
 		return encode_container(encoder, value, up);
-	PyErr_Format(PyExc_TypeError, "a value is of type %.100s", Py_TYPE(value)->tp_name);
-	return -1;
+	return refuse(value);
 }
 
 static void encoder_clearp(struct encoder *encoder)
@@ -511,9 +580,9 @@ static void encoder_clearp(struct encoder *encoder)
 	Py_CLEAR(encoder->bytes);
 }
 
-PyObject *json_encode(PyObject *value)
+PyObject *json_encode(PyObject *value, unsigned style)
 {
-	__attribute__((cleanup(encoder_clearp))) struct encoder encoder = { .bytes = NULL };
+	__attribute__((cleanup(encoder_clearp))) struct encoder encoder = { .bytes = NULL, .style = style };
 
 	if (encode_value(&encoder, value, NULL) < 0)
 		return NULL;

@@ -76,16 +76,15 @@ static long peak_kb(void)
 {
 	struct rusage usage = { 0 };
 	char text[64] = "";
-	long pages = 0;
+	const char *resident;
 	cleanup_fd int fd = -1;
 
 	(void) getrusage(RUSAGE_SELF, &usage);
 	if (usage.ru_maxrss > inherited_peak_kb)
 		return usage.ru_maxrss;
 	fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0 || sscanf(text, "%*d %ld", &pages) != 1)
-		return 0;
-	return pages * (sysconf(_SC_PAGESIZE) / 1024);
+	resident = fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 ? strchr(text, ' ') : NULL;
+	return resident != NULL ? strtol(resident, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024) : 0;
 }
 
 static int send_reply(const struct channel *channel, PyObject *status, PyObject *payload)
@@ -95,13 +94,12 @@ static int send_reply(const struct channel *channel, PyObject *status, PyObject 
 
 	/* Whatever C code has printed must be out before the reply says that the activation is over. */
 	(void) fflush(NULL);
-	length = snprintf(line, sizeof(line), "{\"status\":\"%s\",\"peak_kb\":%ld}\n", PyBytes_AS_STRING(status),
-		peak_kb());
+	length = snprintf(
+		line, sizeof(line), "{\"status\":\"%s\",\"peak_kb\":%ld}\n", PyBytes_AS_STRING(status), peak_kb());
 	if (length < 0 || (size_t) length >= sizeof(line)) /* no status of ours */
 		return -EPROTO;
 	Py_BEGIN_ALLOW_THREADS
-	r = write_reply(channel, line, (size_t) length, PyBytes_AS_STRING(payload),
-		(size_t) PyBytes_GET_SIZE(payload));
+	r = write_reply(channel, line, (size_t) length, PyBytes_AS_STRING(payload), (size_t) PyBytes_GET_SIZE(payload));
 	Py_END_ALLOW_THREADS
 	return r;
 }

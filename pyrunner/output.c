@@ -164,13 +164,29 @@ static PyObject *decode(PyObject *module, PyObject *object)
 static PyObject *encode(PyObject *module, PyObject *value)
 {
 	(void) module;
-	return json_encode(value);
+	return json_encode(value, 0);
+}
+
+static PyObject *encode_plain(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+	int ensure_ascii;
+
+	(void) module;
+	if (count != 2)
+		return PyErr_Format(PyExc_TypeError, "encode_plain() takes 2 arguments, not %zd", count);
+	ensure_ascii = PyObject_IsTrue(args[1]);
+	if (ensure_ascii < 0)
+		return NULL;
+	return json_encode(args[0], JSON_PLAIN | (ensure_ascii != 0 ? JSON_ASCII : 0));
 }
 
 static PyMethodDef methods[] = {
 	{ "decode", decode, METH_O,
 		"decode(data, /)\n--\n\nThe object that JSON text, a bytes-like object, stands for; or ValueError." },
 	{ "encode", encode, METH_O, "encode(value, /)\n--\n\nThe JSON text of an object, as bytes." },
+	{ "encode_plain", (PyCFunction) (void (*)(void)) encode_plain, METH_FASTCALL,
+		"encode_plain(value, ensure_ascii, /)\n--\n\nAs encode(), of a value for which simplejson has the same "
+		"text; refuses others." },
 	{ "print", (PyCFunction) (void (*)(void)) output_print, METH_VARARGS | METH_KEYWORDS,
 		"print($module, /, *args, sep=' ', end='\\n', file=None, flush=False)\n--\n\n"
 		"Prints the values to a stream, or to sys.stdout by default.\n\n"

@@ -1,6 +1,6 @@
 /*
  * The built-in module _pyaction: write(fd, data) for the log streams of streams.py, encode(value) for wire.py,
- * and decode(data), its counterpart.
+ * decode(data), its counterpart, and encode_plain(value, ensure_ascii) for aws_lambda_json.py.
  */
 #pragma once
 

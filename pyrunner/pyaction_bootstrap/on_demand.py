@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import sys
 from _frozen_importlib import ModuleSpec
-
 from marshal import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
-    from typing import Any, Dict, Optional
+    from typing import Any, Dict, List, Optional
 
 # Full name and marshalled code of each, put in by interpreter.c.
 codes: Dict[str, Any] = {}
@@ -37,9 +36,10 @@ class _Importer:
 
 def load(name: str) -> Any:
     """The module pyaction_bootstrap.<name>, and what it imports of the same kind."""
-    if codes and _Importer not in sys.meta_path:
+    finders: List[Any] = sys.meta_path
+    if codes and _Importer not in finders:
         sys.modules["pyaction_bootstrap"].__path__ = []  # makes it a package, whose modules are looked for
-        sys.meta_path.append(_Importer)  # type: ignore[arg-type]
+        finders.append(_Importer)
     name = "pyaction_bootstrap." + name
     __import__(name)
     return sys.modules[name]

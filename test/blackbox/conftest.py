@@ -4,12 +4,12 @@ import itertools
 import os
 import pathlib
 import tempfile
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import pytest
 
 from . import harness
-from .harness import Gate, Server, Settings
+from .harness import Gate, Server, Settings, tree, write_files
 
 
 def pytest_configure() -> None:
@@ -58,6 +58,30 @@ def action(server: Callable[..., Server]) -> Callable[..., Server]:
         return one
 
     return start
+
+
+@pytest.fixture
+def function(server: Callable[..., Server], tmp_path: pathlib.Path) -> Iterator[Callable[..., Server]]:
+    """Return a function that starts a server whose code is there at the start: the folder of these files.
+
+    handler: of the command line, "" for none. options: before it. Further keywords are those of harness.Settings.
+    The server gets the attribute `folder`. In the end the folder must be as it was: it belongs to its author.
+    """
+    folders = {}
+
+    def start(
+        files: Mapping[str, Any], handler: str = "", *, options: Sequence[str] = (), **settings: Any
+    ) -> Server:
+        folder = write_files(tmp_path / f"function{len(folders)}", files)
+        folders[folder] = tree(folder)
+        words = ["--code", str(folder), *options, *([handler] if handler else [])]
+        one = server(options=words, **settings)
+        one.folder = folder
+        return one
+
+    yield start
+    for folder, before in folders.items():
+        assert tree(folder) == before, "the author's folder was changed"
 
 
 @pytest.fixture

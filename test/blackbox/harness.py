@@ -38,6 +38,10 @@ MARKER = b"XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX\n"
 PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
 TCP_LISTEN = "0A"  # state column of /proc/net/tcp
 
+#: Where AWS's Invoke API takes events, and Tencent's custom images do.
+LAMBDA_PATH = "/2015-03-31/functions/function/invocations"
+SCF_PATH = "/event-invoke"
+
 #: A JSON value, or the absence of a key.
 ABSENT: Any = object()
 
@@ -153,6 +157,17 @@ def connections(pid: int) -> int:
     return len(_descriptor_targets(pid)) - len(open_files(pid))
 
 
+def unread(port: int) -> int:
+    """Bytes that clients have sent to a server on this port and that it has not read."""
+    total = 0
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        next(file)
+        for fields in map(str.split, file):
+            if int(fields[1].partition(":")[2], 16) == port and fields[3] != TCP_LISTEN:
+                total += int(fields[4].partition(":")[2], 16)
+    return total
+
+
 def _descriptor_targets(pid: int) -> List[str]:
     targets = []
     for number in os.listdir(f"/proc/{pid}/fd"):
@@ -247,10 +262,11 @@ class Client:
         status = int(status_line.split()[1])
         if status < 200:
             return Answer(status, headers, b"")
-        assert "content-length" in headers, f"{status_line}: no Content-Length in {headers}"
+        # 204 No Content must have none (RFC 9110, 8.6).
+        assert ("content-length" in headers) == (status != 204), f"{status_line}: Content-Length in {headers}"
         assert "transfer-encoding" not in headers, headers
         assert "content-encoding" not in headers, headers
-        length = 0 if head else int(headers["content-length"])
+        length = 0 if head or status == 204 else int(headers["content-length"])
         while len(self._buffer) < length:
             self._receive(f"{length - len(self._buffer)} more bytes of the body")
         body, self._buffer = self._buffer[:length], self._buffer[length:]
@@ -344,6 +360,7 @@ class Settings:
     port: to listen on, 0 for a free one.
     wrapper: words put before the executable, which must run it in their place or as their child.
     exit_status: of the server after SIGTERM.
+    ends_itself: whether it ends without having been asked to.
     check_files: whether the proxy must end with as many open files as it began with.
     sanitizer_text: whether a sanitizer report in the log is the function's own doing.
     """
@@ -355,12 +372,15 @@ class Settings:
     port: int = 0
     wrapper: Sequence[str] = ()
     exit_status: int = 0
+    ends_itself: bool = False
     check_files: bool = True
     sanitizer_text: bool = False
 
 
 class Server:
     """A running pyaction on a free port of 127.0.0.1, with a work directory of its own."""
+
+    folder: pathlib.Path  # of the code that was there at the start (fixture function)
 
     def __init__(self, directory: pathlib.Path, settings: Settings) -> None:
         self.settings = settings
@@ -498,17 +518,33 @@ class Server:
         body: Optional[bytes] = None,
         headers: Sequence[Tuple[str, str]] = (),
         client: Optional[Client] = None,
+        port: int = 0,
     ) -> Answer:
-        """One request on `client`, or on a connection of its own as the OpenWhisk invoker does."""
+        """One request on `client`, or on a connection of its own as the OpenWhisk invoker does.
+
+        port: the one to connect to, 0 for that of `--port`.
+        """
         if client is not None:
             return client.request(method, path, body, headers)
-        with contextlib.closing(Client(self.port)) as fresh:
+        with contextlib.closing(Client(port or self.port)) as fresh:
             return fresh.request(method, path, body, headers)
 
-    def post(self, path: str, document: Any, client: Optional[Client] = None) -> Answer:
-        """POST bytes as they are, anything else as JSON."""
+    def post(self, path: str, document: Any, client: Optional[Client] = None, **keywords: Any) -> Answer:
+        """POST bytes as they are, anything else as JSON. keywords: those of request()."""
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
-        return self.request("POST", path, body, client=client)
+        return self.request("POST", path, body, client=client, **keywords)
+
+    def invoke(self, event: Any = ABSENT, path: str = LAMBDA_PATH, **headers: str) -> Answer:
+        """POST an event to the Lambda door: bytes as they are, nothing for ABSENT, anything else as JSON.
+
+        headers: of the request, with _ for -.
+        """
+        words = [(name.replace("_", "-"), value) for name, value in headers.items()]
+        return self.post(path, b"" if event is ABSENT else event, headers=words)
+
+    def event_invoke(self, event: Any = ABSENT, **headers: str) -> Answer:
+        """The same to the SCF door."""
+        return self.invoke(event, SCF_PATH, **headers)
 
     def init(self, code: Union[str, bytes], **keys: Any) -> Answer:
         """POST /init of a source (str) or of base64 bytes (bytes; `binary` is then true).
@@ -543,8 +579,8 @@ class Server:
             if self.process.poll() is None:
                 problems += self._idle_problems()
                 problems += self._stop_problems()
-            elif self.process.returncode != self.settings.exit_status or not self._signalled:
-                asked = "" if self._signalled else " without having been asked to"
+            elif self.process.returncode != self.settings.exit_status or not self._may_end():
+                asked = "" if self._may_end() else " without having been asked to"
                 problems.append(f"the server exited {self.process.returncode}{asked}: {self._tail()}")
             problems += self._remains()
         finally:
@@ -555,6 +591,9 @@ class Server:
                 if stream is not None:
                     stream.close()
         assert not problems, "; ".join(problems)
+
+    def _may_end(self) -> bool:
+        return self._signalled or self.settings.ends_itself
 
     def _idle_problems(self) -> List[str]:
         """Zombies and open files that the requests of the test left in the server."""
@@ -653,6 +692,25 @@ def init_body(code: Union[str, bytes], **keys: Any) -> bytes:
         value["code"] = code
     value.update(keys)
     return json.dumps({"value": {k: v for k, v in value.items() if v is not ABSENT}}).encode()
+
+
+def write_files(folder: pathlib.Path, files: Mapping[str, Union[str, bytes]]) -> pathlib.Path:
+    """Make a folder with these files, by their paths in it, and return it."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder
+
+
+def tree(folder: pathlib.Path) -> Dict[str, Tuple[int, int, bytes]]:
+    """Everything below a folder: mode, time of the last change in ns, and content (empty for folders) by path."""
+    found = {}
+    for path in [folder, *sorted(folder.rglob("*"))]:
+        status = path.lstat()
+        content = path.read_bytes() if path.is_file() else b""
+        found[str(path.relative_to(folder))] = (status.st_mode, status.st_mtime_ns, content)
+    return found
 
 
 class Gate:

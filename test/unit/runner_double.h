@@ -20,6 +20,8 @@
  *   facts        answers with what it knows of itself
  *   out TEXT, err TEXT   writes TEXT to fd 1 or 2; ~ is a newline
  *   flood N      writes N bytes to fd 1
+ *   echo NAME    answers with that status and the message, also to an init message
+ *   grow N       takes N MB of memory, and keeps them
  *   exit N, kill N, close, pause
  *   trap TEXT    from now on SIGTERM makes it write TEXT to fd 1 and end with status 7; without TEXT, nothing
  *   fork         starts a process that keeps all descriptors and does not end by itself
@@ -29,6 +31,7 @@
 #include "tap.h"
 
 #include <signal.h>
+#include <sys/mman.h>
 
 enum { DOUBLE_MESSAGES = 3, DOUBLE_REPLIES = 4 };
 
@@ -81,6 +84,13 @@ static void double_big(int fd, size_t length, bool as_reply)
 	else
 		double_send(fd, data, length);
 	free(data);
+}
+
+static void double_grow(size_t megabytes)
+{
+	if (mmap(NULL, megabytes << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0) ==
+		MAP_FAILED)
+		_exit(96);
 }
 
 static void double_facts(void)
@@ -142,6 +152,10 @@ static void double_command(const char *command, const char *argument, const char
 		double_answer_name(argument, payload);
 	else if (strcmp(command, "status") == 0)
 		double_answer(argument, payload, strlen(payload));
+	else if (strcmp(command, "echo") == 0)
+		double_answer_name(argument, line);
+	else if (strcmp(command, "grow") == 0)
+		double_grow(strtoul(argument, NULL, 10));
 	else if (strcmp(command, "raw") == 0)
 		double_send_text(DOUBLE_REPLIES, argument);
 	else if (strcmp(command, "big") == 0)

@@ -187,6 +187,73 @@ static void test_garbage(void)
 	ok(refused > 0 && refused < ROUNDS, "%d random texts, of which %d were refused", ROUNDS, refused);
 }
 
+/* --- encoding ---------------------------------------------------------------------------------------- */
+
+/* Of a copy at the end of an allocation. */
+static void check_encodes(const char *data, size_t length, const char *wanted)
+{
+	char *copy = malloc(length > 0 ? length : 1), *text;
+	size_t text_length = 4711;
+
+	memcpy(copy, data, length);
+	text = base64_encode(copy, length, &text_length);
+	ok(tap_is_mem(text, text_length, wanted, strlen(wanted)) && text[text_length] == '\0',
+		"'%s' is encoded as '%s'", tap_show(data, length), wanted);
+	free(text);
+	free(copy);
+}
+
+static void test_encode(void)
+{
+	/* RFC 4648, section 10 */
+	check_encodes("", 0, "");
+	check_encodes("f", 1, "Zg==");
+	check_encodes("fo", 2, "Zm8=");
+	check_encodes("foo", 3, "Zm9v");
+	check_encodes("foob", 4, "Zm9vYg==");
+	check_encodes("fooba", 5, "Zm9vYmE=");
+	check_encodes("foobar", 6, "Zm9vYmFy");
+
+	check_encodes("\0\0\0", 3, "AAAA");
+	check_encodes("\xff\xff\xff", 3, "////");
+	check_encodes("\xfb\xef\xbe", 3, "++++");
+	check_encodes("\xff", 1, "/w==");
+	check_encodes("\xff\xff", 2, "//8=");
+	check_encodes(
+		"\0\x10\x83\x10\x51\x87\x20\x92\x8b\x30\xd3\x8f\x41\x14\x93\x51\x55\x97\x61\x96\x9b\x71\xd7\x9f"
+		"\x82\x18\xa3\x92\x59\xa7\xa2\x9a\xab\xb2\xdb\xaf\xc3\x1c\xb3\xd3\x5d\xb7\xe3\x9e\xbb\xf3\xdf\xbf",
+		48, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+}
+
+/* Against the encoder above, and back through the decoder. */
+static void test_encode_random(void)
+{
+	enum { ROUNDS = 3000, LONGEST = 200 };
+
+	for (int round = 0; round < ROUNDS; round++) {
+		char bytes[LONGEST], wanted[LONGEST * 8], *text;
+		size_t length = random_below(sizeof(bytes)), wanted_length, text_length = 0, kept = 0;
+		struct err err = { .text = "" };
+		bool same;
+
+		random_bytes(bytes, length);
+		wanted_length = encode((unsigned char *) bytes, length, wanted);
+		for (size_t i = 0; i < wanted_length; i++)
+			if (strchr("\r\n \t", wanted[i]) == NULL)
+				wanted[kept++] = wanted[i];
+		text = base64_encode(bytes, length, &text_length);
+		same = text_length == kept && memcmp(text, wanted, kept) == 0 &&
+			base64_decode(text, text_length, &text_length, &err) == 0 && text_length == length &&
+			memcmp(text, bytes, length) == 0;
+		free(text);
+		if (!same) {
+			ok(false, "'%s' is encoded, and decoded again: %s", tap_show(bytes, length), err.text);
+			return;
+		}
+	}
+	ok(true, "%d random byte strings are encoded, on one line, and decoded again", ROUNDS);
+}
+
 int main(void)
 {
 	test_vectors();
@@ -194,5 +261,7 @@ int main(void)
 	test_alphabet();
 	test_round_trips();
 	test_garbage();
+	test_encode();
+	test_encode_random();
 	return done_testing();
 }

@@ -1,6 +1,7 @@
 #include "../../proxy/envelope.h"
 
 #include "tap.h"
+#include "tree.h"
 
 /* Parses a copy of just these bytes, not NUL-terminated: a sanitizer sees each byte read too many. */
 static int parse(struct envelope *envelope, const char *text, size_t length, struct err *err)
@@ -17,7 +18,8 @@ static int parse(struct envelope *envelope, const char *text, size_t length, str
 static bool is_untouched(const struct envelope *envelope)
 {
 	return envelope->handler == NULL && envelope->code == NULL && envelope->code_length == 0 &&
-		envelope->environment == NULL && envelope->start_variables == NULL;
+		envelope->environment == NULL && envelope->start_variables == NULL && envelope->folder == NULL &&
+		envelope->convention == NULL;
 }
 
 static void check_refused_bytes(const char *text, size_t length, int code, const char *sentence)
@@ -387,6 +389,237 @@ static void test_many_variables(void)
 	free(text);
 }
 
+/* --- the convention ---------------------------------------------------------------------------------- */
+
+static void check_convention(const char *environment, const char *convention)
+{
+	char text[500];
+	struct envelope envelope;
+
+	(void) snprintf(text, sizeof(text), "{\"value\":{\"code\":\"x\",\"env\":%s}}", environment);
+	envelope = parsed(text);
+	ok(tap_is_str(envelope.convention, convention) && tap_is_str(envelope.environment, environment),
+		"the convention of %s is %s", environment, convention != NULL ? convention : "not said");
+	envelope_done(&envelope);
+	ok(is_untouched(&envelope), "... released");
+}
+
+static void test_convention(void)
+{
+	check_convention("{}", NULL);
+	check_convention("{\"PYACTION_CONVENTION\":\"lambda\"}", "lambda");
+	check_convention("{\"A\":\"b\",\"PYACTION_CONVENTION\":\"sc\\u0066\",\"C\":1}", "scf");
+	check_convention("{\"PYACTION_CONVENTION\":\"nonsense\"}", "nonsense"); /* to be refused where it is used */
+	check_convention("{\"PYACTION_CONVENTION\":\"\"}", NULL);
+	check_convention("{\"PYACTION_CONVENTION\":null}", NULL);
+	check_convention("{\"pyaction_convention\":\"lambda\",\"PYACTION_CONVENTIONS\":\"scf\"}", NULL);
+	check_convention("{\"PYACTION_CONVENTION\":\"lambda\",\"PYACTION_CONVENTION\":\"scf\"}", "lambda");
+}
+
+/* --- code from a path -------------------------------------------------------------------------------- */
+
+static void put_file(const char *folder, const char *name, const char *contents, size_t length)
+{
+	char path[PATH_MAX];
+	FILE *file;
+
+	(void) snprintf(path, sizeof(path), "%s/%s", folder, name);
+	file = fopen(path, "we");
+	if (file == NULL || fwrite(contents, 1, length, file) != length || fclose(file) != 0)
+		bail_out("cannot write %s", path);
+}
+
+static void put_link(const char *folder, const char *name, const char *target)
+{
+	char path[PATH_MAX];
+
+	(void) snprintf(path, sizeof(path), "%s/%s", folder, name);
+	if (symlink(target, path) < 0)
+		bail_out("cannot make the link %s", path);
+}
+
+/* handler NULL: nobody says it. */
+static struct envelope from_path(const char *folder, const char *name, const char *handler)
+{
+	struct envelope envelope = { 0 };
+	struct err err = { .text = "" };
+	char path[PATH_MAX];
+
+	(void) snprintf(path, sizeof(path), "%s%s%s", folder, name[0] != '\0' ? "/" : "", name);
+	if (envelope_from_path(&envelope, path, handler, &err) < 0)
+		ok(false, "%s: %s", path, err.text);
+	return envelope;
+}
+
+/* That a path and a handler are this folder of the user's own, with that handler. */
+static void check_folder(const char *folder, const char *name, const char *handler, const char *wanted_folder,
+	const char *wanted_handler)
+{
+	struct envelope envelope = from_path(folder, name, handler);
+
+	ok(tap_is_int(envelope.kind, CODE_FOLDER) && tap_is_str(envelope.folder, wanted_folder) &&
+			tap_is_str(envelope.handler, wanted_handler) && tap_is_str(envelope.environment, "{}") &&
+			envelope.code == NULL && envelope.convention == NULL && envelope.start_variables == NULL,
+		"'%s' with the handler %s is a folder with the handler %s", name, handler != NULL ? handler : "NULL",
+		wanted_handler);
+	envelope_done(&envelope);
+	ok(is_untouched(&envelope), "... released");
+}
+
+/* The usual handler of a folder in which there are these files. */
+static void check_usual(const char *const *files, const char *handler)
+{
+	char *folder = tree_new();
+
+	for (; *files != NULL; files++)
+		put_file(folder, *files, "", 0);
+	check_folder(folder, "", NULL, folder, handler);
+	check_folder(folder, "", "a.b", folder, "a.b");
+	tree_free(folder);
+}
+
+#define FILES(...) ((const char *const[]) { __VA_ARGS__, NULL })
+
+static void test_usual_handlers(void)
+{
+	char *folder = tree_new(), path[PATH_MAX];
+
+	check_usual(FILES(NULL), "main");
+	check_usual(FILES("other.py"), "main");
+	check_usual(FILES("__main__.py"), "main");
+	check_usual(FILES("lambda_function.py"), "lambda_function.lambda_handler");
+	check_usual(FILES("index.py"), "index.main_handler");
+	check_usual(FILES("__main__.py", "lambda_function.py", "index.py"), "main");
+	check_usual(FILES("lambda_function.py", "index.py"), "lambda_function.lambda_handler");
+	/* A package of that name is no such file. */
+	(void) snprintf(path, sizeof(path), "%s/lambda_function.py", folder);
+	(void) mkdir(path, 0700);
+	put_file(folder, "index.py", "", 0);
+	check_folder(folder, "", NULL, folder, "index.main_handler");
+	tree_free(folder);
+}
+
+static void test_folders(void)
+{
+	char *folder = tree_new(), path[PATH_MAX], before[PATH_MAX];
+
+	(void) snprintf(path, sizeof(path), "%s/real", folder);
+	(void) mkdir(path, 0500);
+	put_link(folder, "link", "real");
+	check_folder(folder, "real", "main", path, "main");
+	check_folder(folder, "real/", "main", path, "main");
+	check_folder(folder, "./real/../real/.", "main", path, "main");
+	check_folder(folder, "link", "main", path, "main"); /* whatever becomes of the link */
+	if (getcwd(before, sizeof(before)) == NULL || chdir(folder) < 0)
+		bail_out("no such folder");
+	check_folder("real", "", "main", path, "main");
+	check_folder(".", "", "x.y", folder, "x.y");
+	(void) !chdir(before);
+	tree_free(folder);
+}
+
+static void test_sources(void)
+{
+	char *folder = tree_new();
+
+	put_file(folder, "hello.py", "def main(): pass", 16);
+	put_file(folder, "empty.py", "", 0);
+	put_file(folder, "p.py", "P", 1);
+	check_folder(folder, "hello.py", NULL, folder, "hello.main");
+	check_folder(folder, "hello.py", "greet", folder, "hello.greet");
+	check_folder(folder, "hello.py", "other.greet", folder, "other.greet");
+	check_folder(folder, "empty.py", "f", folder, "empty.f");
+	check_folder(folder, "p.py", "f", folder, "p.f");
+	put_link(folder, "link.py", "hello.py");
+	check_folder(folder, "link.py", NULL, folder, "hello.main");
+	tree_free(folder);
+}
+
+static void check_archive(const char *contents, size_t length, const char *handler, enum code_kind kind)
+{
+	char *folder = tree_new();
+	struct envelope envelope;
+
+	put_file(folder, "archive", contents, length);
+	envelope = from_path(folder, "archive", handler);
+	ok(tap_is_int(envelope.kind, kind) && tap_is_mem(envelope.code, envelope.code_length, contents, length) &&
+			envelope.code[length] == '\0' &&
+			tap_is_str(envelope.handler, handler != NULL ? handler : "main") &&
+			tap_is_str(envelope.environment, "{}") && envelope.folder == NULL,
+		"'%s' is an archive", tap_show(contents, length < 20 ? length : 20));
+	envelope_done(&envelope);
+	tree_free(folder);
+}
+
+static void test_path_archives(void)
+{
+	enum { BIG = 3000000 };
+	char *big = malloc(BIG);
+
+	check_archive("PK\x03\x04\0rest", 9, NULL, CODE_ZIP);
+	check_archive("PK", 2, "index.main_handler", CODE_ZIP);
+	check_archive("\x1f\x8b\x08\0", 4, "f", CODE_GZIP);
+	random_bytes(big, BIG);
+	memcpy(big, "PK", 2);
+	check_archive(big, BIG, NULL, CODE_ZIP);
+	free(big);
+}
+
+/* sentence: %s is the path. */
+static void check_bad_path(const char *folder, const char *name, int code, const char *sentence)
+{
+	struct envelope envelope = { 0 };
+	struct err err = { .text = "" };
+	char path[PATH_MAX], wanted[2 * PATH_MAX];
+	const char *rest = strstr(sentence, "%s") + 2;
+
+	(void) snprintf(path, sizeof(path), "%s/%s", folder, name);
+	(void) snprintf(wanted, sizeof(wanted), "%.*s%s%s", (int) (rest - 2 - sentence), sentence, path, rest);
+	ok(tap_is_int(envelope_from_path(&envelope, path, "main", &err), code) && tap_is_str(err.text, wanted) &&
+			is_untouched(&envelope),
+		"%s is refused", name);
+}
+
+static void test_bad_paths(void)
+{
+	static const char no_file[] =
+		"cannot use the code at '%s': it is no folder, no archive, and not called NAME.py";
+	char *folder = tree_new();
+	int fds;
+
+	put_file(folder, "text", "def main(): pass", 16);
+	put_file(folder, "text.txt", "x", 1);
+	put_file(folder, "text.py.bak", "x", 1);
+	put_file(folder, "py", "x", 1);
+	put_file(folder, "empty", "", 0);
+	put_link(folder, "broken", "nowhere");
+	fds = count_open_fds();
+	check_bad_path(folder, "missing", -ENOENT, "cannot find the code at '%s': No such file or directory");
+	check_bad_path(folder, "broken", -ENOENT, "cannot find the code at '%s': No such file or directory");
+	check_bad_path(folder, "text/x", -ENOTDIR, "cannot find the code at '%s': Not a directory");
+	check_bad_path(folder, "text", -EINVAL, no_file);
+	check_bad_path(folder, "text.txt", -EINVAL, no_file);
+	check_bad_path(folder, "text.py.bak", -EINVAL, no_file);
+	check_bad_path(folder, "py", -EINVAL, no_file);
+	check_bad_path(folder, "empty", -EINVAL, no_file);
+	check_bad_path("/dev", "null", -EINVAL, "cannot use the code at '%s': it is no folder and no file");
+	is_int(count_open_fds(), fds, "no descriptor is left open");
+	tree_free(folder);
+}
+
+/* Nobody writes to it: opening it must not wait for that. */
+static void test_fifo(void)
+{
+	char *folder = tree_new(), path[PATH_MAX];
+
+	(void) snprintf(path, sizeof(path), "%s/fifo", folder);
+	(void) mkfifo(path, 0600);
+	(void) alarm(10);
+	check_bad_path(folder, "fifo", -EINVAL, "cannot use the code at '%s': it is no folder and no file");
+	(void) alarm(0);
+	tree_free(folder);
+}
+
 int main(void)
 {
 	test_code();
@@ -405,5 +638,12 @@ int main(void)
 	test_depth();
 	test_big();
 	test_many_variables();
+	test_convention();
+	test_usual_handlers();
+	test_folders();
+	test_sources();
+	test_path_archives();
+	test_bad_paths();
+	test_fifo();
 	return done_testing();
 }

@@ -187,9 +187,9 @@ static bool work_dir_is(const char *wanted)
 
 static void set_up(const char *mode)
 {
-	struct function_config config = { .runner_path = self,
-		.unzip_path = self,
-		.limits = { LIMITS_DEFAULT, LIMITS_DEFAULT } };
+	struct function_config config = {
+		.runner_path = self, .unzip_path = self, .limits = { LIMITS_DEFAULT, LIMITS_DEFAULT }
+	};
 	struct err err;
 	int out[2], error[2];
 

@@ -1,6 +1,7 @@
 #include "../../proxy/json.h"
 
 #include "tap.h"
+#include "tree.h"
 
 #define REPLACED "\xef\xbf\xbd" /* U+FFFD */
 
@@ -278,6 +279,250 @@ static void test_garbage(void)
 	is_int(inside, tried, "random texts");
 }
 
+/* --- is it plain? ------------------------------------------------------------------------------------ */
+
+/* Asks about a copy at the end of an allocation. */
+static bool is_plain(const char *text, size_t length)
+{
+	char *copy = malloc(length > 0 ? length : 1);
+	bool plain;
+
+	memcpy(copy, text, length);
+	plain = json_is_plain(copy, length);
+	free(copy);
+	return plain;
+}
+
+static void test_plain(void)
+{
+	static const char *const plain[] = { "{}", "[]", "null", "true", "false", "0", "-0", "1", "-12", "0.0", "1.50",
+		"1e5", "1E+5", "-1.25e-30", "0e0", "12345678901234567890123456789", "1e400", "\"\"", "\"a\"",
+		"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\u0000\"", "\"\\ud83d\\ude00\"", "\"\\uD83D\"", "\"\\uaBcD\"",
+		"\"\x7f\"", "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"", "\"{}[],:\"", " \t\r\n1 \t\r\n", "[1]", "[1,2]",
+		"[ 1 , 2 ]", "[[]]", "[{}]", "[[],[]]", "{\"a\":1}", "{\"a\":1,\"a\":2}", "{\"\":\"\"}",
+		"{ \"a\" : { \"b\" : [ ] } , \"c\" : null }", "[true,false,null,0,\"\",{},[]]", "{\n\"a\"\n:\n1\n}\n" };
+	static const char *const other[] = { "", " ", "nul", "nulll", "Null", "True", "NaN", "Infinity", "-Infinity",
+		"-", "+1", "01", "-01", "00", "1.", ".1", "1.e5", "1e", "1e+", "1e5.0", "0x10", "1 2", "1,", ",", ":",
+		"\"", "'a'", "\"a", "a\"", "\"\\\"", "\"\\x\"", "\"\\u\"", "\"\\u123\"", "\"\\u123g\"", "\"\\U0000\"",
+		"\"a\nb\"", "\"\t\"", "\"\x1f\"", "\"\x80\"", "\"\xc3\"", "\"\xed\xa0\x80\"", "\xef\xbb\xbf{}", "\v1",
+		"1\f",
+		"\xc2\xa0"
+		"1",
+		"{", "}", "[", "]", "[1", "1]", "[1}", "{]", "[,]", "[1,]", "[,1]", "[1,,2]", "[1 2]", "{,}", "{\"a\"}",
+		"{\"a\":}", "{\"a\":1,}", "{,\"a\":1}", "{\"a\" 1}", "{\"a\",1}", "{\"a\":1 \"b\":2}", "{a:1}", "{1:1}",
+		"{null:1}", "{\"a\":1}}", "{\"a\":1}{}", "[[]", "[[]]]", "[{]}", "[\"a\":1]", "{\"a\":1:2}", "{}//",
+		"/**/1", "{\"a\":1}x", "truefalse", "[truefalse]", "\"a\"\"b\"", "1\"a\"" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(plain); i++)
+		ok(is_plain(plain[i], strlen(plain[i])), "plain: %s", tap_show(plain[i], strlen(plain[i])));
+	for (size_t i = 0; i < ARRAY_SIZE(other); i++)
+		ok(!is_plain(other[i], strlen(other[i])), "not plain: %s", tap_show(other[i], strlen(other[i])));
+	ok(!is_plain("1\0", 2) && !is_plain("\0", 1) && !is_plain("\"\0\"", 3) && !is_plain("\"\\\0\"", 4) &&
+			!is_plain("\"\\u000\0\"", 8),
+		"not plain: null characters");
+}
+
+/* depth opening brackets, of both kinds for kind 2, and what closes them. */
+static bool is_plain_deep(size_t depth, int kind)
+{
+	char *text = malloc(depth * 6 + 2), *at = text;
+	bool plain;
+
+	for (size_t i = 0; i < depth; i++)
+		at = stpcpy(at, kind == 0 || (kind == 2 && i % 2 == 0) ? "[" : "{\"a\":");
+	*at++ = '1';
+	for (size_t i = depth; i > 0; i--)
+		*at++ = kind == 0 || (kind == 2 && i % 2 == 1) ? ']' : '}';
+	plain = is_plain(text, (size_t) (at - text));
+	free(text);
+	return plain;
+}
+
+/* length characters, of which the first are these. */
+static bool is_plain_number(const char *start, size_t length)
+{
+	char text[2000];
+
+	memset(text, '1', length);
+	memcpy(text, start, strlen(start));
+	return is_plain(text, length);
+}
+
+static void test_plain_limits(void)
+{
+	static const char *const starts[] = { "", "-", "0.", "1e-" };
+
+	for (int kind = 0; kind < 3; kind++) {
+		ok(is_plain_deep(JSON_PLAIN_DEPTH, kind), "%d levels are plain", JSON_PLAIN_DEPTH);
+		ok(!is_plain_deep(JSON_PLAIN_DEPTH + 1, kind), "... one more is not");
+	}
+	ok(!is_plain_deep(100000, 0), "... nor are many more");
+	for (size_t i = 0; i < ARRAY_SIZE(starts); i++) {
+		ok(is_plain_number(starts[i], JSON_PLAIN_NUMBER), "a number of %d characters is plain, %s…",
+			JSON_PLAIN_NUMBER, starts[i]);
+		ok(!is_plain_number(starts[i], JSON_PLAIN_NUMBER + 1), "... one more is not");
+	}
+}
+
+/* --- ... and does Python's decoder agree? ------------------------------------------------------------ */
+
+/* Whether each line of a file, a text in hex, is JSON (RFC 8259) in UTF-8: a 0 or a 1. */
+static const char oracle[] = "import json, sys\n"
+			     "def refuse(name):\n"
+			     "    raise ValueError(name)\n"
+			     "def is_json(line):\n"
+			     "    try:\n"
+			     "        json.loads(bytes.fromhex(line).decode(), parse_constant=refuse)\n"
+			     "    except ValueError:\n"
+			     "        return \"0\"\n"
+			     "    return \"1\"\n"
+			     "print(\"\".join(map(is_json, open(sys.argv[1]))))\n";
+
+enum { TEXT_MAX = 120, TEXTS_MAX = 120000 };
+
+static struct {
+	struct {
+		char bytes[TEXT_MAX];
+		size_t length;
+	} * all;
+	size_t count;
+} texts;
+
+static void add_text(const char *bytes, size_t length)
+{
+	memcpy(texts.all[texts.count].bytes, bytes, length);
+	texts.all[texts.count++].length = length;
+}
+
+/* All texts of up to four of these. */
+static void add_short_texts(void)
+{
+	static const char alphabet[] = "{}[],:\"a\\1-.e0 \n"; /* 16, so that four bits choose one */
+
+	for (size_t length = 0; length <= 4; length++) {
+		for (size_t number = 0; number < (size_t) 1 << 4 * length; number++) {
+			char text[4];
+
+			for (size_t i = 0; i < length; i++)
+				text[i] = alphabet[number >> 4 * i & 15];
+			add_text(text, length);
+		}
+	}
+}
+
+static void write_space(FILE *out)
+{
+	while (random_below(6) == 0)
+		(void) fputc(" \t\r\n"[random_below(4)], out);
+}
+
+static void write_value(FILE *out, int depth)
+{
+	static const char *const scalars[] = { "null", "true", "false", "0", "-0", "17", "-3.25", "1e5", "1E-7",
+		"0.5e+9", "\"\"", "\"a\"", "\"\\n\\\"\"", "\"\\u00e9\"", "\"\\ud800\"", "\"\xc3\xa9\"",
+		"\"\xf0\x9f\x98\x80\"" };
+	size_t kind = depth < 4 ? random_below(4) : 3;
+	size_t count = random_below(4);
+
+	write_space(out);
+	if (kind > 1) {
+		(void) fputs(scalars[random_below(ARRAY_SIZE(scalars))], out);
+	} else {
+		(void) fputc("[{"[kind], out);
+		write_space(out);
+		for (size_t i = 0; i < count; i++) {
+			if (i > 0)
+				(void) fputc(',', out);
+			write_space(out);
+			if (kind == 1)
+				(void) fputs("\"k\":", out);
+			write_value(out, depth + 1);
+		}
+		(void) fputc("]}"[kind], out);
+	}
+	write_space(out);
+}
+
+/* Texts that are JSON, and each again with a byte less, more, or another. */
+static void add_random_texts(size_t count)
+{
+	static const char alphabet[] = "{}[],:\"\\/ul0123456789aeE+-. \n\t\x01\x80\xc3\xa9";
+
+	for (size_t i = 0; i < count; i++) {
+		char text[4096] = "", other = alphabet[random_below(sizeof(alphabet))];
+		FILE *out = fmemopen(text, sizeof(text), "w");
+		size_t length, at;
+
+		write_value(out, 0);
+		(void) fclose(out);
+		length = strlen(text);
+		if (length + 1 > TEXT_MAX)
+			continue;
+		add_text(text, length);
+		at = random_below(length);
+		if (random_below(3) == 0)
+			memmove(text + at, text + at + 1, length-- - at);
+		else if (random_below(2) == 0)
+			text[at] = other;
+		else
+			memmove(text + at + 1, text + at, length++ - at), text[at] = other;
+		add_text(text, length);
+	}
+}
+
+/* What the oracle says, for free(). */
+static char *ask_oracle(void)
+{
+	char *directory = tree_new(), *answers = calloc(1, TEXTS_MAX + 1), file[PATH_MAX], script[PATH_MAX];
+	char command[3 * PATH_MAX];
+	const char *python = getenv("PYTHON");
+	FILE *out;
+
+	(void) snprintf(script, sizeof(script), "%s/oracle.py", directory);
+	(void) snprintf(file, sizeof(file), "%s/texts", directory);
+	out = fopen(script, "we");
+	(void) fputs(oracle, out);
+	(void) fclose(out);
+	out = fopen(file, "we");
+	for (size_t i = 0; i < texts.count; i++) {
+		for (size_t j = 0; j < texts.all[i].length; j++)
+			(void) fprintf(out, "%02x", (unsigned char) texts.all[i].bytes[j]);
+		(void) fputc('\n', out);
+	}
+	(void) fclose(out);
+	(void) snprintf(command, sizeof(command), "%s -I '%s' '%s'", python != NULL ? python : "/usr/bin/python3",
+		script, file);
+	out = popen(command, "re");
+	if (out == NULL || fgets(answers, TEXTS_MAX + 1, out) == NULL || pclose(out) != 0)
+		bail_out("no answer from %s", command);
+	tree_free(directory);
+	return answers;
+}
+
+static void test_against_python(void)
+{
+	size_t wrong = 0, valid = 0;
+	char *answers;
+
+	texts.all = calloc(TEXTS_MAX, sizeof(*texts.all));
+	add_short_texts();
+	add_random_texts(20000);
+	answers = ask_oracle();
+	for (size_t i = 0; i < texts.count; i++) {
+		bool plain = is_plain(texts.all[i].bytes, texts.all[i].length);
+
+		valid += plain;
+		if (plain == (answers[i] == '1'))
+			continue;
+		if (wrong++ < 5)
+			diag("%splain: %s", plain ? "" : "not ", tap_show(texts.all[i].bytes, texts.all[i].length));
+	}
+	is_int(wrong, 0, "Python's decoder takes the same of %zu texts, of which %zu are JSON", texts.count, valid);
+	ok(valid > texts.count / 10 && valid < texts.count / 2, "... and there are enough of both");
+	free(answers);
+	free(texts.all);
+}
+
 int main(void)
 {
 	test_write_string();
@@ -285,6 +530,9 @@ int main(void)
 	test_all_code_points();
 	test_is_utf8();
 	test_error_document();
+	test_plain();
+	test_plain_limits();
+	test_against_python();
 	test_find_member();
 	test_find_nested();
 	test_find_escapes_spaces_duplicates();

@@ -552,6 +552,276 @@ static void test_endless_output(void)
 	tear_down();
 }
 
+/* --- a platform's lines ------------------------------------------------------------------------------ */
+
+static void begin(const char *lines)
+{
+	logs_begin_activation(test.logs, lines, false);
+}
+
+static void test_lines(void)
+{
+	set_up_pipes(65536);
+	begin("START\nINIT\n");
+	ok(came(&test.out, "START\nINIT\n"), "the first lines come at once");
+	out("text\n");
+	error("error");
+	logs_write_stdout(test.logs, "END\n");
+	run_ms(test.loop, 20);
+	ok(came(&test.out, "START\nINIT\ntext\n"), "the last lines wait for the end");
+	logs_write_stdout(test.logs, "REPORT\n");
+	out("more\n");
+	ok(end(false) && came(&test.out, "START\nINIT\ntext\nmore\nEND\nREPORT\n"),
+		"... and stand behind all output up to it");
+	ok(came(&test.error, "error"), "... stderr has none of them");
+	ok(end(true) && came(&test.out, "START\nINIT\ntext\nmore\nEND\nREPORT\n" MARKER), "they come once");
+	tear_down();
+}
+
+static void test_lines_and_unterminated_ones(void)
+{
+	set_up_pipes(65536);
+	out("open");
+	ok(end(false), "an activation without lines leaves a line open");
+	begin("START\n");
+	out("open");
+	logs_write_stdout(test.logs, "END\n");
+	ok(end(false) && came(&test.out, "open\nSTART\nopen\nEND\n"),
+		"the lines of the next one are lines of their own");
+	begin("START\n");
+	logs_write_stdout(test.logs, "END\n");
+	ok(end(true) && came(&test.out, "open\nSTART\nopen\nEND\nSTART\nEND\n" MARKER),
+		"without output there is no empty line; a marker is behind them");
+	begin(NULL);
+	out("none");
+	ok(end(false) && came(&test.out, "open\nSTART\nopen\nEND\nSTART\nEND\n" MARKER "none"), "no lines are none");
+	tear_down();
+}
+
+static void test_lines_in_one_pipe(void)
+{
+	set_up_one_pipe();
+	begin("START\n");
+	out("1");
+	error("2\n");
+	logs_write_stdout(test.logs, "END\n");
+	logs_write_stderr(test.logs, "note");
+	out("3");
+	ok(end(false) && came(&test.out, "START\n12\n3\nEND\nnote\n"), "the order is kept in one pipe");
+	tear_down();
+}
+
+/* Long ones are cut, to lines. */
+static void test_long_lines(void)
+{
+	char *lines = malloc(LOGS_LINES_MAX + 10), *wanted = malloc(2 * LOGS_LINES_MAX + 20);
+
+	for (size_t length = LOGS_LINES_MAX - 3; length < LOGS_LINES_MAX + 4; length++) {
+		int kept = length < LOGS_LINES_MAX ? (int) length : LOGS_LINES_MAX;
+
+		memset(lines, 'l', length);
+		(void) strcpy(lines + length - 1, "\n");
+		(void) sprintf(wanted, "%.*s\n%.*s\n", kept - 1, lines, kept - 1, lines);
+		set_up_pipes(65536);
+		begin(lines);
+		logs_write_stdout(test.logs, lines);
+		ok(end(false) && came(&test.out, wanted), "of lines of %zu bytes %d are written", length, kept);
+		tear_down();
+	}
+	free(lines);
+	free(wanted);
+}
+
+/* What was said before stands before, even if nobody has read it yet. */
+static void test_lines_behind_a_stalled_reader(void)
+{
+	char *text = make_text(6000), *wanted = malloc(100000);
+
+	set_up_pipes(4096);
+	out(text);
+	run_ms(test.loop, 20);
+	begin("START\n");
+	out("text");
+	logs_write_stdout(test.logs, "END\n");
+	test.done = false;
+	logs_end_activation(test.logs, true, on_done, &test);
+	ok(!run_for(test.loop, &test.done, 20), "a full stdout holds up an activation with lines");
+	reader_start(&test.out);
+	ok(run_until(test.loop, &test.done), "... which ends when it is read");
+	(void) sprintf(wanted, "%sSTART\ntext\nEND\n" MARKER, text);
+	ok(came(&test.out, wanted), "... all in order");
+	ok(came(&test.error, MARKER), "... and stderr");
+	free(wanted);
+	free(text);
+	tear_down();
+}
+
+static void test_free_with_lines(void)
+{
+	char *text = make_text(20000);
+
+	set_up_pipes(4096);
+	out(text);
+	run_ms(test.loop, 5);
+	logs_begin_activation(test.logs, "START\n", true);
+	logs_write_stdout(test.logs, "END\n");
+	logs_write_stderr(test.logs, "note");
+	logs_free(test.logs);
+	test.logs = NULL;
+	ok(true, "freed with all it can have"); /* a sanitizer sees what is left */
+	free(text);
+	tear_down();
+}
+
+/* --- the tail of the log ----------------------------------------------------------------------------- */
+
+static bool is_tail(const char *wanted, size_t length)
+{
+	size_t tail_length = 4711;
+	char *tail = logs_steal_tail(test.logs, &tail_length);
+	bool same = tap_is_mem(tail, tail_length, wanted, length) && tail[tail_length] == '\0';
+
+	free(tail);
+	return same;
+}
+
+static bool has_no_tail(void)
+{
+	size_t length = 0;
+	char *tail = logs_steal_tail(test.logs, &length);
+
+	free(tail);
+	return tail == NULL;
+}
+
+#define IS_TAIL(literal) is_tail(literal, sizeof(literal) - 1)
+
+static void test_tail(void)
+{
+	set_up_pipes(65536);
+	out("before");
+	ok(end(false), "an activation");
+	ok(has_no_tail(), "nothing is kept of it");
+	logs_begin_activation(test.logs, "START\n", true);
+	out("out\n");
+	run_ms(test.loop, 10);
+	error("err\n");
+	run_ms(test.loop, 10);
+	out("a");
+	logs_write_stdout(test.logs, "END\n");
+	ok(end(true) && IS_TAIL("START\nout\nerr\na\nEND\n"),
+		"of another all is: lines, both streams, ends of lines, no marker");
+	ok(has_no_tail(), "... once");
+	logs_begin_activation(test.logs, NULL, true);
+	put(logs_stdout_fd(test.logs), "x");
+	(void) !write(logs_stdout_fd(test.logs), "a\0b", 3);
+	ok(end(false) && IS_TAIL("xa\0b"), "any bytes, without lines");
+	logs_begin_activation(test.logs, NULL, true);
+	ok(end(false) && IS_TAIL(""), "nothing");
+	logs_begin_activation(test.logs, "kept\n", true);
+	logs_begin_activation(test.logs, "START\n", true);
+	ok(end(false) && IS_TAIL("START\n"), "of two beginnings the last counts");
+	logs_begin_activation(test.logs, "START\n", true);
+	logs_begin_activation(test.logs, "START\n", false);
+	ok(end(false) && has_no_tail(), "... also when it wants nothing kept");
+	tear_down();
+}
+
+static void check_tail_of(size_t length)
+{
+	char *text = malloc(length + 1), *lines = malloc(length + 30);
+	size_t total;
+
+	for (size_t i = 0; i < length; i++)
+		text[i] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+"[i % 63];
+	text[length] = '\0';
+	set_up_pipes(65536);
+	reader_start(&test.out);
+	logs_begin_activation(test.logs, "START\n", true);
+	for (size_t done = 0; done < length;) {
+		size_t some = length - done < 500000 ? length - done : 500000;
+
+		if (write(logs_stdout_fd(test.logs), text + done, some) != (ssize_t) some)
+			bail_out("the relay's pipe takes nothing");
+		done += some;
+		if (done < length)
+			run_ms(test.loop, 50);
+	}
+	logs_write_stdout(test.logs, "END\n");
+	total = (size_t) sprintf(lines, "START\n%s%sEND\n", text, length > 0 ? "\n" : "");
+	ok(end(false) &&
+			is_tail(total > LOGS_TAIL_MAX ? lines + total - LOGS_TAIL_MAX : lines,
+				total < LOGS_TAIL_MAX ? total : LOGS_TAIL_MAX),
+		"the last of %zu bytes", total);
+	free(lines);
+	free(text);
+	tear_down();
+}
+
+static void test_tail_sizes(void)
+{
+	enum { LINES = 11 }; /* START, END and the end of the text's line */
+	static const size_t sizes[] = { 0, 1, LOGS_TAIL_MAX - LINES - 1, LOGS_TAIL_MAX - LINES,
+		LOGS_TAIL_MAX - LINES + 1, LOGS_TAIL_MAX - 5, LOGS_TAIL_MAX - 4, LOGS_TAIL_MAX - 1, LOGS_TAIL_MAX,
+		LOGS_TAIL_MAX + 1, 2 * LOGS_TAIL_MAX - LINES, 2 * LOGS_TAIL_MAX, 65535, 65536, 65537, 200000, 2000000 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+		check_tail_of(sizes[i]);
+}
+
+/* The last lines alone are more than is kept. */
+static void test_tail_of_long_lines(void)
+{
+	char lines[2 * LOGS_TAIL_MAX + 1];
+
+	for (size_t i = 0; i < sizeof(lines) - 1; i++)
+		lines[i] = (char) ('a' + i % 23);
+	lines[sizeof(lines) - 2] = '\n';
+	lines[sizeof(lines) - 1] = '\0';
+	set_up_pipes(65536);
+	logs_begin_activation(test.logs, lines, true);
+	ok(end(false) && is_tail(lines + LOGS_TAIL_MAX, LOGS_TAIL_MAX), "the last of long first lines");
+	logs_begin_activation(test.logs, "START\n", true);
+	out("text\n");
+	logs_write_stdout(test.logs, lines);
+	ok(end(false) && is_tail(lines + LOGS_TAIL_MAX, LOGS_TAIL_MAX), "the last of long last lines");
+	tear_down();
+}
+
+static void test_tail_in_one_pipe(void)
+{
+	set_up_one_pipe();
+	logs_begin_activation(test.logs, "START\n", true);
+	out("1");
+	error("2");
+	out("3");
+	logs_write_stdout(test.logs, "END\n");
+	logs_write_stderr(test.logs, "note");
+	ok(end(true) && IS_TAIL("START\n123\nEND\nnote\n"), "the tail of one pipe");
+	tear_down();
+}
+
+/* It does not wait for a reader: it is complete when the activation has ended. */
+static void test_tail_and_stalled_reader(void)
+{
+	char *text = make_text(40000), *wanted = malloc(320100);
+	size_t length = (size_t) sprintf(wanted, "%sEND\n", text);
+
+	set_up_pipes(4096);
+	logs_begin_activation(test.logs, "START\n", true);
+	out(text);
+	logs_write_stdout(test.logs, "END\n");
+	test.done = false;
+	logs_end_activation(test.logs, false, on_done, &test);
+	ok(!run_for(test.loop, &test.done, 20), "a full stdout holds up the end");
+	reader_start(&test.out);
+	ok(run_until(test.loop, &test.done), "... until it is read");
+	ok(is_tail(wanted + length - LOGS_TAIL_MAX, LOGS_TAIL_MAX), "... and its tail is there");
+	free(wanted);
+	free(text);
+	tear_down();
+}
+
 /* --- anything ---------------------------------------------------------------------------------------- */
 
 struct model {
@@ -619,6 +889,71 @@ static void test_random(void)
 	tear_down();
 }
 
+static bool is_model_tail(const struct model *model)
+{
+	size_t length = model->length < LOGS_TAIL_MAX ? model->length : LOGS_TAIL_MAX;
+
+	return is_tail(model->text + model->length - length, length);
+}
+
+/* Activations with lines of a platform, in one pipe for both streams, where the order is known. */
+static void test_random_activations(void)
+{
+	enum { ROUNDS = 300 };
+	static struct model model, log; /* log: of the activation, without markers and ends of earlier lines */
+	static const char *const texts[] = { "a\n", "b", "c\nd", "\n", "" };
+	char *long_text = make_text(700);
+	bool ended = true, kept_right = true;
+
+	set_up_one_pipe();
+	reader_start(&test.out);
+	for (int round = 0; round < ROUNDS && ended && kept_right; round++) {
+		const char *first = random_below(3) == 0 ? NULL : "START\nINIT\n";
+		const char *last = random_below(3) == 0 ? "" : "END\n", *note = random_below(4) == 0 ? "note" : "";
+		bool keep = random_below(2) == 0, markers = random_below(2) == 0, stalled = random_below(4) == 0;
+
+		if (stalled)
+			loop_unwatch(test.loop, &test.out.watch);
+		if (first != NULL && model.length > 0 && model.text[model.length - 1] != '\n')
+			model_add(&model, "\n");
+		log.length = 0;
+		if (first != NULL)
+			model_add(&model, first), model_add(&log, first);
+		logs_begin_activation(test.logs, first, keep);
+		for (size_t count = random_below(4); count > 0; count--) {
+			const char *text = random_below(6) == 0 ? long_text : texts[random_below(5)];
+
+			(random_below(2) == 0 ? out : error)(text);
+			model_add(&model, text);
+			model_add(&log, text);
+			if (random_below(4) == 0)
+				run_ms(test.loop, 1);
+		}
+		if (last[0] != '\0')
+			logs_write_stdout(test.logs, last);
+		if (note[0] != '\0')
+			logs_write_stderr(test.logs, note), note = "note\n";
+		test.done = false;
+		logs_end_activation(test.logs, markers, set_true, &test.done);
+		if (stalled)
+			(void) run_for(test.loop, &test.done, 1);
+		reader_start(&test.out);
+		ended = run_until(test.loop, &test.done);
+		if (model.length > 0 && model.text[model.length - 1] != '\n' &&
+			(last[0] != '\0' || note[0] != '\0' || markers))
+			model_add(&model, "\n"), model_add(&log, "\n");
+		model_add(&model, last), model_add(&log, last);
+		model_add(&model, note), model_add(&log, note);
+		if (markers)
+			model_add(&model, MARKER MARKER);
+		kept_right = keep ? is_model_tail(&log) : has_no_tail();
+	}
+	ok(ended && kept_right, "%d activations end, with their tails", ROUNDS);
+	ok(came(&test.out, model.text), "... and the output is right");
+	free(long_text);
+	tear_down();
+}
+
 int main(void)
 {
 	int fds = count_open_fds();
@@ -641,7 +976,19 @@ int main(void)
 	test_stolen_output();
 	test_burst();
 	test_endless_output();
+	test_lines();
+	test_lines_and_unterminated_ones();
+	test_lines_in_one_pipe();
+	test_long_lines();
+	test_lines_behind_a_stalled_reader();
+	test_free_with_lines();
+	test_tail();
+	test_tail_sizes();
+	test_tail_of_long_lines();
+	test_tail_in_one_pipe();
+	test_tail_and_stalled_reader();
 	test_random();
+	test_random_activations();
 	is_int(count_open_fds(), fds, "no descriptor is left open");
 	return done_testing();
 }

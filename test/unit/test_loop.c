@@ -5,6 +5,7 @@
 #include "tree.h"
 
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
@@ -537,6 +538,49 @@ static void test_children(void)
 	loop_free(loop);
 }
 
+/* A child that has had so many MB for a moment, itself or in a child of its own. */
+static pid_t start_large_child(size_t megabytes, bool in_its_child)
+{
+	pid_t pid = fork();
+	void *memory;
+
+	if (pid != 0)
+		return pid;
+	if (in_its_child) {
+		pid = start_large_child(megabytes, false);
+		_exit(waitpid(pid, NULL, 0) == pid ? 0 : 1);
+	}
+	memory = mmap(NULL, megabytes << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	_exit(memory == MAP_FAILED || munmap(memory, megabytes << 20) < 0 ? 1 : 0);
+}
+
+static long peak_kb_of(struct loop *loop, pid_t pid)
+{
+	struct child child;
+
+	child_init(&child, loop, pid);
+	if (!run_until(loop, &child.done) || child.wait_status != 0)
+		bail_out("a child has failed");
+	return child.watch.peak_kb;
+}
+
+static void test_peak_memory(void)
+{
+	enum { LARGE_MB = 200 };
+	struct loop *loop = make_loop();
+	long small_kb = peak_kb_of(loop, start_child(-1, 0)),
+	     large_kb = peak_kb_of(loop, start_large_child(LARGE_MB, false));
+
+	ok(small_kb > 0 && small_kb < LARGE_MB * 1024, "a child that takes nothing has had %ld KB", small_kb);
+	ok(large_kb >= LARGE_MB * 1024 && large_kb <= LARGE_MB * 1024 + small_kb + 10240, "one that took %d MB: %ld KB",
+		LARGE_MB, large_kb);
+	large_kb = peak_kb_of(loop, start_large_child(LARGE_MB, true));
+	ok(large_kb >= LARGE_MB * 1024, "one whose child took them: %ld KB", large_kb);
+	small_kb = peak_kb_of(loop, start_child(-1, 0));
+	ok(small_kb > 0 && small_kb < LARGE_MB * 1024, "the next has its own again: %ld KB", small_kb);
+	loop_free(loop);
+}
+
 /* SIGCHLD does not queue: many ends, one signal. */
 static void test_many_children(void)
 {
@@ -732,6 +776,7 @@ int main(void)
 	test_before_wait_and_stop();
 	test_stop_before_wait();
 	test_children();
+	test_peak_memory();
 	test_many_children();
 	test_unwatch_another_child();
 	test_orphans();

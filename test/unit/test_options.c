@@ -5,7 +5,7 @@
 
 #include <sys/wait.h>
 
-enum { MOST_WORDS = 10 };
+enum { MOST_WORDS = 24 };
 
 /* What a command line and an environment are given as: words, the end marked by NULL. */
 typedef const char *const words[MOST_WORDS];
@@ -31,6 +31,36 @@ static size_t count_words(char **given)
 	return count;
 }
 
+static void tell_text(const char *name, const char *text)
+{
+	if (text != NULL)
+		(void) printf(", %s %s", name, text);
+}
+
+static void tell_number(const char *name, size_t number, size_t left_out)
+{
+	if (number != left_out)
+		(void) printf(", %s %zu", name, number);
+}
+
+/* The options that say nothing when nobody gave them only where somebody did. */
+static void tell(const struct options *options)
+{
+	(void) printf("host %s, port %s, runner %s, work_dir %s, max_body %zu", options->host, options->port,
+		options->runner != NULL ? options->runner : "NULL", options->work_dir, options->max_body);
+	tell_text("handler", options->handler);
+	tell_text("code", options->code);
+	tell_text("convention", options->convention);
+	tell_text("scf_port", options->scf_port);
+	tell_number("timeout_ms", options->limits.timeout_ms, LIMITS_DEFAULT);
+	tell_number("memory_mb", options->limits.memory_mb, LIMITS_DEFAULT);
+	tell_number("max_request", options->max_request, SIZE_MAX);
+	tell_number("max_response", options->max_response, SIZE_MAX);
+	tell_number("grace_ms", options->grace_ms, 500);
+	tell_text("knative", options->knative ? "yes" : NULL);
+	tell_text("tell", options->tell ? "yes" : NULL);
+}
+
 /* In a process of its own: getopt has state. Writes the result, or the error, to stdout. */
 static _Noreturn void parse_and_tell(words environment, words line)
 {
@@ -43,12 +73,13 @@ static _Noreturn void parse_and_tell(words environment, words line)
 	for (size_t i = 0; variables[i] != NULL; i++)
 		(void) putenv(variables[i]);
 	r = options_parse(&options, (int) count_words(argv), argv, &err);
-	if (r == OPTIONS_RUN)
-		(void) printf("host %s, port %s, runner %s, work_dir %s, max_body %zu", options.host, options.port,
-			options.runner != NULL ? options.runner : "NULL", options.work_dir, options.max_body);
+	if (r == OPTIONS_RUN || r == OPTIONS_HEALTH)
+		tell(&options);
+	if (r == OPTIONS_HEALTH)
+		(void) printf(", health");
 	else if (r == OPTIONS_DONE)
 		(void) printf("done");
-	else
+	else if (r != OPTIONS_RUN)
 		(void) printf("%d %s%s", r, err.text,
 			strcmp(options.host, "untouched") == 0 ? "" : ", but the options are filled");
 	(void) fflush(stdout);
@@ -95,7 +126,9 @@ static void test_defaults(void)
 {
 	check(NOTHING, NOTHING, DEFAULTS, "nothing given");
 	check(WORDS("PYACTION_HOST=", "PYACTION_PORT=", "PYACTION_RUNNER=", "PYACTION_WORK_DIR=", "PYACTION_MAX_BODY=",
-		      "TMPDIR="),
+		      "PYACTION_CODE=", "PYACTION_CONVENTION=", "PYACTION_SCF_PORT=", "PYACTION_TIMEOUT=",
+		      "PYACTION_MEMORY=", "PYACTION_MAX_REQUEST=", "PYACTION_MAX_RESPONSE=", "PYACTION_GRACE=",
+		      "PYACTION_LOG_LEVEL=", "__OW_RUNTIME_PLATFORM=", "TMPDIR="),
 		NOTHING, DEFAULTS, "empty variables are none");
 	check(WORDS("TMPDIR=/t"), NOTHING, "host 0.0.0.0, port 8080, runner NULL, work_dir /t, max_body 83886080",
 		"TMPDIR");
@@ -103,15 +136,44 @@ static void test_defaults(void)
 	check(NOTHING, WORDS("--"), DEFAULTS, "the end of the options");
 }
 
+#define EVERYTHING                                                                                                     \
+	"host h, port 1, runner /r, work_dir /w, max_body 2, handler a.b, code /c, convention scf, scf_port 3, "       \
+	"timeout_ms 4500, memory_mb 5, max_request 6, max_response 7168, grace_ms 8000, tell yes"
+
 static void test_every_option(void)
 {
-	check(NOTHING, WORDS("--host=h", "--port=1", "--max-body=2", "--work-dir=/w", "--runner=/r"),
-		"host h, port 1, runner /r, work_dir /w, max_body 2", "every option, with =");
-	check(NOTHING, WORDS("--host", "h", "--port", "65535", "--work-dir", "/w", "--runner", "/r"),
-		"host h, port 65535, runner /r, work_dir /w, max_body 83886080", "every option, as two words");
+	check(NOTHING,
+		WORDS("--host=h", "--port=1", "--max-body=2", "--work-dir=/w", "--runner=/r", "--code=/c",
+			"--convention=scf", "--scf-port=3", "--timeout=4.5", "--memory=5", "--max-request=6",
+			"--max-response=7K", "--grace=8", "--log-level=info", "a.b"),
+		EVERYTHING, "every option, with =");
+	check(NOTHING,
+		WORDS("--host", "h", "--port", "1", "--work-dir", "/w", "--runner", "/r", "--max-body", "2", "a.b"),
+		"host h, port 1, runner /r, work_dir /w, max_body 2, handler a.b", "options as two words");
+	check(NOTHING,
+		WORDS("a.b", "--code", "/c", "--convention", "scf", "--scf-port", "3", "--timeout", "4.5", "--memory",
+			"5", "--max-request", "6", "--max-response", "7K", "--grace", "8", "--log-level", "info"),
+		DEFAULTS
+		", handler a.b, code /c, convention scf, scf_port 3, timeout_ms 4500, memory_mb 5, max_request 6, "
+		"max_response 7168, grace_ms 8000, tell yes",
+		"... the others");
 	check(WORDS("PYACTION_HOST=h", "PYACTION_PORT=1", "PYACTION_MAX_BODY=2", "PYACTION_WORK_DIR=/w",
-		      "PYACTION_RUNNER=/r"),
-		NOTHING, "host h, port 1, runner /r, work_dir /w, max_body 2", "every variable");
+		      "PYACTION_RUNNER=/r", "PYACTION_CODE=/c", "PYACTION_CONVENTION=scf", "PYACTION_SCF_PORT=3",
+		      "PYACTION_TIMEOUT=4.5", "PYACTION_MEMORY=5", "PYACTION_MAX_REQUEST=6", "PYACTION_MAX_RESPONSE=7K",
+		      "PYACTION_GRACE=8", "PYACTION_LOG_LEVEL=info", "PYACTION_MAIN=a.b"),
+		NOTHING, EVERYTHING, "every variable");
+}
+
+static void test_handler(void)
+{
+	check(NOTHING, WORDS("a.b"), DEFAULTS ", handler a.b", "a handler");
+	check(NOTHING, WORDS("a.b", "--port=8080"), DEFAULTS ", handler a.b", "... in front of an option");
+	check(NOTHING, WORDS("--port", "8080", "a.b"), DEFAULTS ", handler a.b", "... behind one");
+	check(NOTHING, WORDS("--", "--port"), DEFAULTS ", handler --port", "... behind the end of the options");
+	check(WORDS("PYACTION_MAIN=c.d"), NOTHING, DEFAULTS ", handler c.d", "PYACTION_MAIN");
+	check(WORDS("PYACTION_MAIN=c.d"), WORDS("a.b"), DEFAULTS ", handler a.b", "the command line wins over it");
+	check(WORDS("PYACTION_MAIN="), NOTHING, DEFAULTS, "an empty one is none");
+	check(NOTHING, WORDS(""), DEFAULTS, "an empty handler is none");
 }
 
 static void test_precedence(void)
@@ -120,6 +182,14 @@ static void test_precedence(void)
 		      "PYACTION_RUNNER=/e", "TMPDIR=/t"),
 		WORDS("--host=h", "--port=1", "--max-body=1", "--work-dir=/w", "--runner=/r"),
 		"host h, port 1, runner /r, work_dir /w, max_body 1", "the command line wins over the environment");
+	check(WORDS("PYACTION_CODE=/e", "PYACTION_CONVENTION=lambda", "PYACTION_SCF_PORT=9", "PYACTION_TIMEOUT=9",
+		      "PYACTION_MEMORY=9", "PYACTION_MAX_REQUEST=9", "PYACTION_MAX_RESPONSE=9", "PYACTION_GRACE=9",
+		      "PYACTION_LOG_LEVEL=info"),
+		WORDS("--code=/c", "--convention=auto", "--scf-port=0", "--timeout=0", "--memory=0", "--max-request=0",
+			"--max-response=0", "--grace=0", "--log-level=error"),
+		DEFAULTS ", code /c, convention auto, scf_port 0, timeout_ms 0, memory_mb 0, max_request 0, "
+			 "max_response 0, grace_ms 0",
+		"... of the others, too");
 	check(WORDS("PYACTION_WORK_DIR=/e", "TMPDIR=/t"), NOTHING,
 		"host 0.0.0.0, port 8080, runner NULL, work_dir /e, max_body 83886080",
 		"PYACTION_WORK_DIR wins over TMPDIR");
@@ -189,6 +259,133 @@ static void test_sizes(void)
 		check_size(bad[i], SIZE_MAX);
 }
 
+/* wanted NULL: refused, because it is not what is expected. */
+static void check_value(
+	const char *name, const char *variable, const char *value, const char *wanted, const char *expected)
+{
+	char option[100], assignment[100], sentence[300];
+
+	(void) snprintf(option, sizeof(option), "--%s=%s", name, value);
+	(void) snprintf(assignment, sizeof(assignment), "%s=%s", variable, value);
+	if (wanted != NULL)
+		(void) snprintf(sentence, sizeof(sentence), DEFAULTS "%s", wanted);
+	else
+		(void) snprintf(sentence, sizeof(sentence), "-22 --%s (%s) is '%s', but must be %s", name, variable,
+			value, expected);
+	check(NOTHING, WORDS(option), sentence, option);
+	if (value[0] != '\0')
+		check(WORDS(assignment), NOTHING, sentence, assignment);
+}
+
+static void test_seconds(void)
+{
+	static const struct {
+		const char *value;
+		unsigned ms;
+	} good[] = { { "0", 0 }, { "0.0", 0 }, { "3", 3000 }, { "3.", 3000 }, { "0.5", 500 }, { ".5", 500 },
+		{ "1.2345", 1235 }, { "0.0001", 1 }, { "900", 900000 }, { "86400", 86400000 }, { "007", 7000 } };
+	static const char *const bad[] = { "", ".", "-1", "+1", " 1", "1 ", "1s", "1e3", "1.2.3", "0x1", "inf", "nan",
+		"1,5", "86401", "86400.1", "99999999999999999999" };
+	char wanted[50];
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		(void) snprintf(wanted, sizeof(wanted), ", timeout_ms %u", good[i].ms);
+		check_value("timeout", "PYACTION_TIMEOUT", good[i].value, wanted, NULL);
+		(void) snprintf(wanted, sizeof(wanted), good[i].ms != 500 ? ", grace_ms %u" : "", good[i].ms);
+		check_value("grace", "PYACTION_GRACE", good[i].value, wanted, NULL);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		check_value(
+			"timeout", "PYACTION_TIMEOUT", bad[i], NULL, "a number of seconds, like 3 or 0.5, up to a day");
+		check_value("grace", "PYACTION_GRACE", bad[i], NULL, "a number of seconds, like 0.5, up to a day");
+	}
+}
+
+static void test_memory(void)
+{
+	static const char *const bad[] = { "", "-1", "+1", " 1", "1 ", "128M", "1.5", "0x10", "4000001",
+		"18446744073709551617", "99999999999999999999" };
+
+	check_value("memory", "PYACTION_MEMORY", "0", ", memory_mb 0", NULL);
+	check_value("memory", "PYACTION_MEMORY", "128", ", memory_mb 128", NULL);
+	check_value("memory", "PYACTION_MEMORY", "4000000", ", memory_mb 4000000", NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		check_value("memory", "PYACTION_MEMORY", bad[i], NULL, "a number of megabytes, like 128");
+}
+
+static void test_max_sizes(void)
+{
+	static const char expected[] = "a number of bytes up to 1G, like 1048576 or 6M";
+	static const char *const bad[] = { "", "x", "-1", "6MB", "1.5M", "2G", "1073741825" };
+
+	check_value("max-request", "PYACTION_MAX_REQUEST", "0", ", max_request 0", NULL);
+	check_value("max-request", "PYACTION_MAX_REQUEST", "6M", ", max_request 6291456", NULL);
+	check_value("max-response", "PYACTION_MAX_RESPONSE", "0", ", max_response 0", NULL);
+	check_value("max-response", "PYACTION_MAX_RESPONSE", "1G", ", max_response 1073741824", NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		check_value("max-request", "PYACTION_MAX_REQUEST", bad[i], NULL, expected);
+		check_value("max-response", "PYACTION_MAX_RESPONSE", bad[i], NULL, expected);
+	}
+}
+
+static void test_scf_port(void)
+{
+	static const char *const bad[] = { "", "-1", "65536", "9000x", " 9", "none" };
+
+	check_value("scf-port", "PYACTION_SCF_PORT", "0", ", scf_port 0", NULL);
+	check_value("scf-port", "PYACTION_SCF_PORT", "1", ", scf_port 1", NULL);
+	check_value("scf-port", "PYACTION_SCF_PORT", "65535", ", scf_port 65535", NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		check_value("scf-port", "PYACTION_SCF_PORT", bad[i], NULL, "a number from 0 to 65535");
+}
+
+static void test_choices(void)
+{
+	static const char *const conventions[] = { "auto", "openwhisk", "lambda", "scf" };
+	static const char *const no_conventions[] = { "", "Auto", "aws", "lambda ", "openwhis" };
+	static const char *const no_levels[] = { "", "debug", "INFO", "infos" };
+	char wanted[50];
+
+	for (size_t i = 0; i < ARRAY_SIZE(conventions); i++) {
+		(void) snprintf(wanted, sizeof(wanted), ", convention %s", conventions[i]);
+		check_value("convention", "PYACTION_CONVENTION", conventions[i], wanted, NULL);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(no_conventions); i++)
+		check_value(
+			"convention", "PYACTION_CONVENTION", no_conventions[i], NULL, "auto, openwhisk, lambda or scf");
+	check_value("log-level", "PYACTION_LOG_LEVEL", "info", ", tell yes", NULL);
+	check_value("log-level", "PYACTION_LOG_LEVEL", "error", "", NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(no_levels); i++)
+		check_value("log-level", "PYACTION_LOG_LEVEL", no_levels[i], NULL, "error or info");
+}
+
+static void test_knative(void)
+{
+	static const char knative[] = "__OW_RUNTIME_PLATFORM=knative";
+
+	check(WORDS(knative), NOTHING, DEFAULTS ", grace_ms 20000, knative yes", "on Knative");
+	check(WORDS(knative, "PORT=81"), NOTHING,
+		"host 0.0.0.0, port 81, runner NULL, work_dir /tmp, max_body 83886080, grace_ms 20000, knative yes",
+		"... PORT counts");
+	check(WORDS(knative, "PORT=81", "PYACTION_PORT=82"), NOTHING,
+		"host 0.0.0.0, port 82, runner NULL, work_dir /tmp, max_body 83886080, grace_ms 20000, knative yes",
+		"... less than ours");
+	check(WORDS(knative, "PYACTION_GRACE=1"), NOTHING, DEFAULTS ", grace_ms 1000, knative yes",
+		"... and so the grace");
+	check(WORDS("__OW_RUNTIME_PLATFORM=openwhisk", "PORT=81"), NOTHING, DEFAULTS, "another platform is not it");
+}
+
+static void test_health(void)
+{
+	check(NOTHING, WORDS("--health"), DEFAULTS ", health", "--health");
+	check(WORDS("PYACTION_PORT=81"), WORDS("--health", "--host=h"),
+		"host h, port 81, runner NULL, work_dir /tmp, max_body 83886080, health",
+		"... of the server with these options");
+	check(NOTHING, WORDS("--health", "--port=x"),
+		"-22 --port (PYACTION_PORT) is 'x', but must be a number from 1 to 65535", "... which must be right");
+	check(NOTHING, WORDS("--health=1"), "-22 --health=1: this option takes no value", "... and takes no value");
+}
+
 static void test_wrong_lines(void)
 {
 	check(NOTHING, WORDS("--nonsense"), "-22 unknown option --nonsense", "an unknown option");
@@ -209,8 +406,11 @@ static void test_wrong_lines(void)
 static void test_help_and_version(void)
 {
 	static const char *const names[] = { "--host", "--port", "--max-body", "--work-dir", "--runner", "--help",
-		"--version", "PYACTION_HOST", "PYACTION_PORT", "PYACTION_MAX_BODY", "PYACTION_WORK_DIR",
-		"PYACTION_RUNNER" };
+		"--version", "--health", "--scf-port", "--code", "--convention", "--timeout", "--memory", "--grace",
+		"--max-request", "--max-response", "--log-level", "[HANDLER]", "PYACTION_HOST", "PYACTION_PORT",
+		"PYACTION_MAX_BODY", "PYACTION_WORK_DIR", "PYACTION_RUNNER", "PYACTION_SCF_PORT", "PYACTION_CODE",
+		"PYACTION_CONVENTION", "PYACTION_TIMEOUT", "PYACTION_MEMORY", "PYACTION_GRACE", "PYACTION_MAX_REQUEST",
+		"PYACTION_MAX_RESPONSE", "PYACTION_LOG_LEVEL", "PYACTION_MAIN" };
 	const char *help;
 	bool all = true;
 
@@ -233,9 +433,17 @@ int main(void)
 {
 	test_defaults();
 	test_every_option();
+	test_handler();
 	test_precedence();
 	test_ports();
 	test_sizes();
+	test_seconds();
+	test_memory();
+	test_max_sizes();
+	test_scf_port();
+	test_choices();
+	test_knative();
+	test_health();
 	test_wrong_lines();
 	test_help_and_version();
 	return done_testing();

@@ -19,6 +19,8 @@ struct seen {
 	size_t payload_length;
 	bool replied, ended;
 	char reason[600];
+	int wait_status;
+	long peak_kb;
 	char *stolen;
 	size_t stolen_length;
 	void (*in_reply)(struct seen *seen);
@@ -48,6 +50,8 @@ static void on_end(void *context, const struct runner_end *end)
 
 	seen->order[strlen(seen->order)] = 'e';
 	(void) snprintf(seen->reason, sizeof(seen->reason), "%s", end->reason);
+	seen->wait_status = end->wait_status;
+	seen->peak_kb = end->peak_kb;
 	seen->stolen = runner_steal_unread(seen->runner, &seen->stolen_length);
 	seen->runner = NULL;
 	seen->ended = true;
@@ -575,6 +579,157 @@ static void test_unasked_before_a_message(void)
 	finish(seen);
 }
 
+/* --- killing it --------------------------------------------------------------------------------------- */
+
+static void test_kill(void)
+{
+	struct seen *seen = start("script");
+	pid_t pid;
+
+	send_text(seen, "<pause>");
+	run_ms(loop, 10);
+	runner_kill(seen->runner, "enough");
+	ok(!seen->ended && !runner_is_ready(seen->runner), "killed, it takes no message, and its end is not told yet");
+	runner_kill(seen->runner, "more than enough");
+	ok(run_until(loop, &seen->ended) && tap_is_str(seen->order, "e") && tap_is_str(seen->reason, "enough") &&
+			seen->stolen == NULL,
+		"... but comes, with the first reason");
+	ok(WIFSIGNALED(seen->wait_status) && WTERMSIG(seen->wait_status) == SIGKILL, "... and the signal");
+	finish(seen);
+
+	seen = start("script");
+	pid = only_child();
+	runner_kill(seen->runner, "idle");
+	ok(run_until(loop, &seen->ended) && strcmp(seen->reason, "idle") == 0, "one that is idle, at once");
+	ok(kill(pid, 0) < 0 && errno == ESRCH && has_no_children(), "... is gone");
+	finish(seen);
+
+	seen = start("script");
+	send_text(seen, "<fork;pause>");
+	run_ms(loop, 30);
+	runner_kill(seen->runner, "with its children");
+	ok(run_until(loop, &seen->ended) && settle(), "one with a child goes with it");
+	finish(seen);
+}
+
+static void test_kill_and_reply(void)
+{
+	struct seen *seen = start("script");
+
+	/* Both are in the pipe when it is killed: nothing it has said counts. */
+	send_text(seen, "<raw s~p~;kill 19>");
+	(void) waitid(P_PID, (id_t) only_child(), &(siginfo_t) { 0 }, WSTOPPED | WNOWAIT);
+	runner_kill(seen->runner, "too late");
+	ok(run_until(loop, &seen->ended) && tap_is_str(seen->order, "e"), "a reply that was not read does not count");
+	finish(seen);
+
+	seen = start("mute");
+	send_text(seen, "unread");
+	runner_kill(seen->runner, "never read");
+	ok(run_until(loop, &seen->ended) && seen->stolen == NULL, "a message that one has not read is not given back");
+	finish(seen);
+
+	seen = start("script");
+	send_text(seen, "<exit 3>");
+	(void) waitid(P_PID, (id_t) only_child(), &(siginfo_t) { 0 }, WEXITED | WNOWAIT);
+	runner_kill(seen->runner, "dead already");
+	ok(run_until(loop, &seen->ended) && tap_is_str(seen->reason, "exit status 3"),
+		"one that had ended before has its own reason");
+	finish(seen);
+}
+
+static void kill_in_reply(struct seen *seen)
+{
+	runner_kill(seen->runner, "in its reply");
+}
+
+static void test_kill_in_reply(void)
+{
+	struct seen *seen = start("script");
+
+	seen->in_reply = kill_in_reply;
+	send_text(seen, "<raw s~p~;pause>");
+	ok(run_until(loop, &seen->ended) && tap_is_str(seen->order, "re") && tap_is_str(seen->reason, "in its reply"),
+		"killed in its reply, its end follows");
+	finish(seen);
+}
+
+static void check_wait_status(const char *message, int wait_status)
+{
+	struct seen *seen = start("script");
+
+	send_text(seen, message);
+	ok(run_until(loop, &seen->ended) && tap_is_int(seen->wait_status & ~0x80, wait_status), "the wait status of %s",
+		message); /* 0x80: a core was dumped */
+	finish(seen);
+}
+
+static void test_wait_status(void)
+{
+	check_wait_status("<exit 0>", 0);
+	check_wait_status("<exit 3>", 3 << 8);
+	check_wait_status("<kill 15>", SIGTERM);
+	check_wait_status("<kill 11>", SIGSEGV);
+	check_wait_status("<raw s~p~;exit 4>", 4 << 8);
+	check_wait_status("<raw s~p~x;pause>", SIGKILL);
+}
+
+/* --- its memory --------------------------------------------------------------------------------------- */
+
+enum { LARGE_MB = 200 };
+
+static void test_memory(void)
+{
+	struct seen *seen = start("script");
+	long before_kb, after_kb;
+
+	send_text(seen, "ready?");
+	(void) run_until(loop, &seen->replied);
+	before_kb = runner_memory_kb(seen->runner);
+	seen->replied = false;
+	send_text(seen, "<grow 200;reply success>");
+	(void) run_until(loop, &seen->replied);
+	after_kb = runner_memory_kb(seen->runner);
+	ok(before_kb > 0 && before_kb < LARGE_MB * 1024, "a fresh one has %ld KB", before_kb);
+	ok(after_kb >= before_kb + LARGE_MB * 1024 - 1024 && after_kb <= before_kb + LARGE_MB * 1024 + 10240,
+		"%d MB more are %ld KB", LARGE_MB, after_kb);
+	kill_only_child();
+	is_int(runner_memory_kb(seen->runner), 0, "one that has ended has none");
+	(void) run_until(loop, &seen->ended);
+	ok(seen->peak_kb >= LARGE_MB * 1024 && seen->peak_kb <= after_kb + 10240,
+		"its end has the most that it had, %ld KB", seen->peak_kb);
+	finish(seen);
+
+	seen = start("script");
+	send_text(seen, "<exit 0>");
+	ok(run_until(loop, &seen->ended), "another ends");
+	ok(seen->peak_kb < LARGE_MB * 1024, "... which has had %ld KB", seen->peak_kb);
+	finish(seen);
+}
+
+/* A process begins with the peak of the one that forked it, and so much it has not had. Leaves this process with such
+ * a peak: the last test. */
+static void test_inherited_memory(void)
+{
+	size_t size = (size_t) 2 * LARGE_MB << 20;
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	struct seen *seen;
+
+	if (memory == MAP_FAILED)
+		bail_out("no memory");
+	seen = start("script");
+	(void) munmap(memory, size);
+	send_text(seen, "<exit 0>");
+	ok(run_until(loop, &seen->ended) && tap_is_int(seen->peak_kb, 0),
+		"what one that began as a copy of a larger process has had is not known");
+	finish(seen);
+	seen = start("script");
+	send_text(seen, "<grow 500;exit 0>");
+	(void) run_until(loop, &seen->ended);
+	ok(seen->peak_kb >= 500 * 1024, "... unless it was more, %ld KB", seen->peak_kb);
+	finish(seen);
+}
+
 int main(int argc, char **argv)
 {
 	int fds = count_open_fds();
@@ -604,6 +759,12 @@ int main(int argc, char **argv)
 	test_nothing_to_steal();
 	test_terminate();
 	test_unasked_before_a_message();
+	test_kill();
+	test_kill_and_reply();
+	test_kill_in_reply();
+	test_wait_status();
+	test_memory();
+	test_inherited_memory();
 	loop_free(loop);
 	is_int(count_open_fds(), fds, "no descriptor is left open");
 	return done_testing();

@@ -612,6 +612,91 @@ def test_equal_is_not_circular():
     assert codec.encode(value) == json_encode(value)
 
 
+# --- encode_plain
+
+
+def json_encode_ascii(value):
+    return json.dumps(value, allow_nan=False).encode()
+
+
+ASCII_TEXTS = st.text() | st.text(st.sampled_from(["a", "\x7f", "\x80", "\ud800", "\udc00", "\U0010ffff", '"', "\n"]))
+
+
+@given(ENCODABLE)
+def test_plain_as_json_does(value):
+    assert codec.encode_plain(json.loads(json.dumps(value)), False) == json_encode(json.loads(json.dumps(value)))
+
+
+@given(st.recursive(SCALARS | ASCII_TEXTS, lambda inner: st.lists(inner) | st.dictionaries(ASCII_TEXTS, inner)))
+def test_ascii_as_json_does(value):
+    """Lone surrogates too, which can be written so."""
+    assert codec.encode_plain(value, True) == json_encode_ascii(value)
+
+
+def test_ascii_of_each_character_at_each_offset():
+    for character in [*CHARACTERS, "\ud800", "\udfff"]:
+        for fill in ("a", "\x7f", "ä", "日", "😀"):
+            for offset in range(18):
+                for rest in (0, 1, 7, 9):
+                    text = fill * offset + character + "b" * rest
+                    assert codec.encode_plain(text, True) == json_encode_ascii(text)
+
+
+@pytest.mark.parametrize("length", [4095, 4096, 4097, 100_000])
+@pytest.mark.parametrize("unit", ["a", "\x7f", "ä", "日", "😀", "\ud800", "aäя日😀\\\x7f"])
+def test_ascii_of_long_strings(length, unit):
+    assert codec.encode_plain(unit * length, True) == json_encode_ascii(unit * length)
+
+
+class Converted(int):
+    def __int__(self):
+        return 7
+
+
+class ConvertedReal(float):
+    def __float__(self):
+        return 7.5
+
+
+@pytest.mark.parametrize("value", [
+    Point(1, 2.0), Reversed([1]), Renamed(a=1), Empty(), collections.OrderedDict(), collections.defaultdict(list),
+    Converted(5), ConvertedReal(5.0), {1}, b"x", math.nan,
+], ids=lambda value: type(value).__name__)
+def test_what_is_not_plain(value):
+    """What simplejson has other rules for, wherever it stands."""
+    for outer in (value, [value], (1, value), {"a": {"b": value}}):
+        for ensure_ascii in (False, True):
+            with pytest.raises((TypeError, ValueError)):
+                codec.encode_plain(outer, ensure_ascii)
+
+
+@pytest.mark.parametrize("key", [Converted(5), ConvertedReal(5.0), (1,), b"x", math.nan])
+def test_keys_that_are_not_plain(key):
+    with pytest.raises((TypeError, ValueError)):
+        codec.encode_plain({key: 1}, True)
+
+
+@pytest.mark.parametrize("value", [
+    True, Text("té"), Integer(5), Real(1.5), Level.LOW, Flags.A, StrColor.RED,
+    {Text("t"): 1, Level.LOW: 2, Real(2.5): 3},
+], ids=repr)
+def test_subclasses_that_are_plain(value):
+    """Of the others it is the number or the text that counts, for both."""
+    assert codec.encode_plain([value], True) == codec.encode([value]).replace("é".encode(), b"\\u00e9")
+    assert codec.encode_plain([value], False) == codec.encode([value])
+
+
+def test_plain_raw_text_has_no_surrogates():
+    with pytest.raises(ValueError, match="surrogate"):
+        codec.encode_plain("\ud800", False)
+
+
+@pytest.mark.parametrize("arguments", [(), (1,), (1, 2, 3)])
+def test_plain_takes_two(arguments):
+    with pytest.raises(TypeError):
+        codec.encode_plain(*arguments)
+
+
 # --- methods of the user's classes that change what is being encoded, or fail
 
 
