@@ -106,7 +106,10 @@ help:
 	@echo 'make asan        build and test under address, undefined-behaviour and leak sanitizers'
 	@echo 'make lint        clang-format, clang-tidy, cppcheck, shellcheck, flake8, mypy'
 	@echo 'make format      clang-format, in place'
-	@echo 'make bench       measure; PEERS="name=command with {port}" adds other servers'
+	@echo 'make bench       measure; PEER and LAMBDA_PEER add other servers (docs/benchmark.md)'
+	@echo 'make fuzz        feed hostile input to what reads it, FUZZ_SECONDS each (docs/fuzzing.md)'
+	@echo 'make image       the container image; image-test tests it (docs/image.md)'
+	@echo 'make fresh-test  make run and make test in fresh containers of Debian 11, 12, 13'
 
 # Installed only where something is missing: needs no root and no network when all is there.
 .PHONY: deps deps-test deps-dev
@@ -138,7 +141,7 @@ install: all
 
 PYTEST := $(PYTHON) -m pytest -q -p no:cacheprovider
 .PHONY: check check-unit check-blackbox check-scripts
-check: check-unit check-scripts check-blackbox
+check: check-unit check-scripts check-blackbox check-fuzz
 
 # Every C module but the two mains, for the tests to link what they need.
 UNIT_LIBRARY := $(BUILD)/unit/modules.a
@@ -163,6 +166,8 @@ check-scripts: all
 check-blackbox: all
 	PYACTION_BIN=$(BUILD)/pyaction $(PYTEST) test/blackbox
 
+include test/fuzz/fuzz.mk
+
 # --- benchmark ---------------------------------------------------------------------------------------------
 
 $(BUILD)/bench-client: test/bench/client.c
@@ -170,12 +175,16 @@ $(BUILD)/bench-client: test/bench/client.c
 	$(call say,cc $@)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $< $(LDFLAGS)
 
-PEERS ?=
+# Another server each: PEER='name=/opt/name/start {port}' LAMBDA_PEER='name=/opt/name/start {port} {code} {handler}'
+PEER ?=
+LAMBDA_PEER ?=
 BENCH_FLAGS ?=
+BENCH_LAMBDA := $(BUILD)/pyaction --port {port} --code {code} --max-request 20M --max-response 20M {handler}
 .PHONY: bench
 bench: all $(BUILD)/bench-client
 	$(PYTHON) test/bench/bench.py --client $(BUILD)/bench-client --server 'pyaction=$(BUILD)/pyaction --port {port}' \
-		$(PEERS:%=--server '%') $(BENCH_FLAGS)
+		$(if $(PEER),--server '$(PEER)') --lambda-server 'pyaction=$(BENCH_LAMBDA)' \
+		$(if $(LAMBDA_PEER),--lambda-server '$(LAMBDA_PEER)') $(BENCH_FLAGS)
 
 # --- sanitizers and linters --------------------------------------------------------------------------------
 
@@ -212,3 +221,5 @@ lint:
 .PHONY: format
 format:
 	clang-format -i $(C_FILES)
+
+include images/image.mk

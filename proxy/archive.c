@@ -180,14 +180,16 @@ static int unpack_link(
 	struct unpacking *unpacking, const struct entry *entry, int parent_fd, const char *last, struct err *err)
 {
 	__attribute__((cleanup(zip_fclosep))) zip_file_t *file = NULL;
-	char target[LIMIT_LINK_TARGET + 1];
+	char target[LIMIT_LINK_TARGET + 1], more;
 	zip_int64_t length;
 	int r = open_entry(unpacking, entry, &file, err);
 
 	if (r < 0)
 		return r;
 	length = zip_fread(file, target, sizeof(target));
-	if (length <= 0 || length > LIMIT_LINK_TARGET || memchr(target, '\0', (size_t) length) != NULL)
+	/* The checksum is looked at when there is nothing more to read. */
+	if (length <= 0 || length > LIMIT_LINK_TARGET || zip_fread(file, &more, 1) != 0 ||
+		memchr(target, '\0', (size_t) length) != NULL)
 		return err_set(err, -EBADMSG, "entry '%s' is a damaged symbolic link", entry->name);
 	target[length] = '\0';
 	r = make_way(parent_fd, last, entry, err);

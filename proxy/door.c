@@ -147,11 +147,13 @@ char *door_make_message(const char *id, const struct limits *limits, const char 
 	}
 	door_put_on_one_line(&(struct http_body) { .data = data, .length = length });
 	front = make_front(id, limits, details, pyaction_details, NULL, &front_length);
-	message = front != NULL ? malloc(front_length + length + 2) : NULL;
+	/* In the event's own buffer: a large one is not there twice. */
+	message = front != NULL ? realloc(data, front_length + length + 2) : NULL;
 	if (message == NULL)
 		return NULL;
+	data = NULL;
+	memmove(message + front_length, message, length);
 	memcpy(message, front, front_length);
-	memcpy(message + front_length, data, length);
 	message[front_length + length] = '}';
 	*ret_length = front_length + length + 1;
 	return message;

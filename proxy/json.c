@@ -125,11 +125,29 @@ static const char *plain_escape(const char *at, const char *end)
 	return at + 5;
 }
 
+/* Skips the characters that need no look in a string, eight at a time: neither quote, backslash nor control. */
+static const char *plain_run(const char *at, const char *end)
+{
+	const uint64_t ones = 0x0101010101010101U, high = 0x8080808080808080U;
+	uint64_t eight, quote, backslash, found;
+
+	for (; end - at >= (ptrdiff_t) sizeof(eight); at += sizeof(eight)) {
+		memcpy(&eight, at, sizeof(eight));
+		quote = eight ^ (ones * '"');
+		backslash = eight ^ (ones * '\\');
+		/* A byte's high bit: less than 0x20, or zero after the XOR. Borrows only reach bytes above the first found. */
+		found = ((eight - ones * 0x20) | (quote - ones) | (backslash - ones)) & ~eight & high;
+		if (found != 0)
+			return at + (__builtin_ctzll(found) >> 3);
+	}
+	return at;
+}
+
 static const char *plain_string(const char *at, const char *end)
 {
 	if (at == end || *at != '"')
 		return NULL;
-	for (at++; at < end; at++) {
+	for (at = plain_run(at + 1, end); at < end; at = plain_run(at + 1, end)) {
 		if (*at == '"')
 			return at + 1;
 		if ((unsigned char) *at < 0x20)
@@ -155,8 +173,6 @@ static const char *plain_digits(const char *at, const char *end)
 
 static const char *plain_number(const char *at, const char *end)
 {
-	const char *start = at;
-
 	if (at < end && *at == '-')
 		at++;
 	if (at < end && *at == '0')
@@ -171,19 +187,30 @@ static const char *plain_number(const char *at, const char *end)
 			at++;
 		at = plain_digits(at, end);
 	}
-	return at != NULL && at - start <= JSON_PLAIN_NUMBER ? at : NULL;
+	return at;
+}
+
+static const char *plain_word(const char *at, const char *end, const char *word, size_t length)
+{
+	return (size_t) (end - at) >= length && memcmp(at, word, length) == 0 ? at + length : NULL;
 }
 
 static const char *plain_scalar(const char *at, const char *end)
 {
-	static const char *const words[] = { "true", "false", "null" };
-
-	if (at < end && *at == '"')
+	if (at == end)
+		return NULL;
+	switch (*at) {
+	case '"':
 		return plain_string(at, end);
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-		if ((size_t) (end - at) >= strlen(words[i]) && memcmp(at, words[i], strlen(words[i])) == 0)
-			return at + strlen(words[i]);
-	return plain_number(at, end);
+	case 't':
+		return plain_word(at, end, "true", 4);
+	case 'f':
+		return plain_word(at, end, "false", 5);
+	case 'n':
+		return plain_word(at, end, "null", 4);
+	default:
+		return plain_number(at, end);
+	}
 }
 
 /* A member's name and its colon. */
@@ -198,8 +225,8 @@ static const char *plain_name(const char *at, const char *end)
 
 /* The closing brackets that are awaited, the outermost first. */
 struct nesting {
-	char closers[JSON_PLAIN_DEPTH];
-	size_t depth;
+	char *closers;
+	size_t depth, deepest;
 };
 
 /* Behind a value: the commas and closing brackets up to where the next value begins, or the end of the outermost. */
@@ -226,7 +253,7 @@ static const char *plain_open(const char *at, const char *end, struct nesting *n
 {
 	char closer = *at == '{' ? '}' : ']';
 
-	if (nesting->depth == JSON_PLAIN_DEPTH)
+	if (nesting->depth == nesting->deepest)
 		return NULL;
 	nesting->closers[nesting->depth++] = closer;
 	at = plain_space(at + 1, end);
@@ -235,25 +262,42 @@ static const char *plain_open(const char *at, const char *end, struct nesting *n
 	return closer == '}' ? plain_name(at, end) : at;
 }
 
-bool json_is_plain(const char *text, size_t length)
+static bool is_value(const char *text, size_t length, struct nesting *nesting, ptrdiff_t longest_number)
 {
-	const char *at = text, *end = text + length;
-	struct nesting nesting = { .depth = 0 };
+	const char *at = text, *end = text + length, *start;
 	size_t bad_offset;
 
 	if (!json_is_utf8(text, length, &bad_offset))
 		return false;
 	do {
-		at = plain_space(at, end);
+		start = at = plain_space(at, end);
 		if (at < end && (*at == '{' || *at == '[')) {
-			at = plain_open(at, end, &nesting);
-		} else {
-			at = plain_scalar(at, end);
-			if (at != NULL)
-				at = plain_after_value(at, end, &nesting);
+			at = plain_open(at, end, nesting);
+			continue;
 		}
-	} while (at != NULL && nesting.depth > 0);
+		at = plain_scalar(at, end);
+		if (at != NULL && *start != '"' && at - start > longest_number)
+			return false;
+		if (at != NULL)
+			at = plain_after_value(at, end, nesting);
+	} while (at != NULL && nesting->depth > 0);
 	return at != NULL && plain_space(at, end) == end;
+}
+
+bool json_is_plain(const char *text, size_t length)
+{
+	char closers[JSON_PLAIN_DEPTH];
+	struct nesting nesting = { .closers = closers, .deepest = JSON_PLAIN_DEPTH };
+
+	return is_value(text, length, &nesting, JSON_PLAIN_NUMBER);
+}
+
+bool json_is_valid(const char *text, size_t length)
+{
+	char closers[JSON_VALID_DEPTH];
+	struct nesting nesting = { .closers = closers, .deepest = JSON_VALID_DEPTH };
+
+	return is_value(text, length, &nesting, PTRDIFF_MAX);
 }
 
 /* --- members ----------------------------------------------------------------------------------------- */

@@ -34,7 +34,10 @@ bool json_is_utf8(const char *text, size_t length, size_t *ret_offset) UTIL_MUST
  */
 bool json_is_plain(const char *text, size_t length) UTIL_MUST_CHECK;
 
-enum { JSON_PLAIN_DEPTH = 512, JSON_PLAIN_NUMBER = 1000 };
+/* Whether text is JSON that the runner can decode: as above, nested at most JSON_VALID_DEPTH deep, with any number. */
+bool json_is_valid(const char *text, size_t length) UTIL_MUST_CHECK;
+
+enum { JSON_PLAIN_DEPTH = 512, JSON_PLAIN_NUMBER = 1000, JSON_VALID_DEPTH = 5000 };
 
 /*
  * Finds the value of a member of the object that text holds. text must be what cJSON has parsed, and is read

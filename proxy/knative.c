@@ -53,6 +53,17 @@ static struct http_body decode_string(const struct json_span *span)
 	return body;
 }
 
+/* What the server says of an answer itself. */
+static bool is_servers_own(const char *name)
+{
+	static const char *const names[] = { "Content-Length", "Transfer-Encoding", "Connection", "Date" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcasecmp(name, names[i]) == 0)
+			return true;
+	return false;
+}
+
 /* An answer's headers from the result's. Returns the content type, which belongs to headers; NULL for none. */
 static const char *set_headers(struct http_request *request, const cJSON *headers)
 {
@@ -70,7 +81,7 @@ static const char *set_headers(struct http_request *request, const cJSON *header
 		} else if (cJSON_IsBool(header)) {
 			value = cJSON_IsTrue(header) ? "true" : "false";
 		}
-		if (value != NULL)
+		if (value != NULL && !is_servers_own(header->string))
 			http_set_header(request, header->string, value);
 		if (cJSON_IsString(header) && strcasecmp(header->string, "Content-Type") == 0)
 			content_type = header->valuestring;
@@ -317,8 +328,12 @@ static void find_parts(struct call *call, size_t length)
 
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
 		any = json_find_member(call->body, length, parts[i].name, parts[i].span) == 0 || any;
-	if (!any)
-		call->value = (struct json_span) { .start = call->body, .length = length };
+	if (any)
+		return;
+	while (length > 0 && strchr(" \t\r\n", call->body[length - 1]) != NULL)
+		length--;
+	call->value.start = call->body + strspn(call->body, " \t\r\n");
+	call->value.length = length - (size_t) (call->value.start - call->body);
 }
 
 static void on_request(const struct building *building, struct http_request *request)

@@ -285,12 +285,22 @@ static size_t max_request(const struct building *building, const struct http_req
 	return is_type(request, "Event") ? LIMIT_LAMBDA_EVENT : LIMIT_LAMBDA_REQUEST;
 }
 
+/* What is answered without a call has an id as well. */
+static void set_fresh_id(struct http_request *request)
+{
+	char id[DOOR_ID_SIZE];
+
+	door_make_id(id);
+	http_set_header(request, "X-Amzn-RequestId", id);
+}
+
 static bool refuse_size(const struct building *building, struct http_request *request, unsigned long long length)
 {
 	size_t most = max_request(building, request);
 
 	if (length <= most)
 		return false;
+	set_fresh_id(request);
 	answer_refusal(request, HTTP_CONTENT_TOO_LARGE, "RequestTooLargeException",
 		"%llu byte payload is too large for the %s invocation type (limit %zu bytes)", length,
 		is_type(request, "Event") ? "Event" : "RequestResponse", most);
@@ -391,16 +401,17 @@ static bool refuse(const struct building *building, struct http_request *request
 	(void) http_request_body(request, &length);
 	if (refuse_size(building, request, length))
 		return true;
+	if (!bad_context && (is_type(request, "RequestResponse") || is_type(request, "Event")))
+		return false;
+	set_fresh_id(request);
 	if (bad_context)
 		answer_refusal(request, HTTP_BAD_REQUEST, "InvalidRequestContentException",
 			"Client context must be a valid Base64-encoded JSON object.");
 	else if (is_type(request, "DryRun"))
 		http_answer(request, HTTP_NO_CONTENT, (struct http_body) { 0 });
-	else if (!is_type(request, "RequestResponse") && !is_type(request, "Event"))
+	else
 		answer_refusal(request, HTTP_BAD_REQUEST, "InvalidParameterValueException",
 			"X-Amz-Invocation-Type must be RequestResponse, Event or DryRun.");
-	else
-		return false;
 	return true;
 }
 

@@ -142,11 +142,15 @@ static void buffer_add(struct stream *stream, const char *text)
 static void buffer_take(struct stream *stream, char **lines)
 {
 	cleanup_free char *text = steal_ptr(lines);
+	struct logs *logs = stream->logs;
 
 	if (text == NULL)
 		return;
 	buffer_add(stream, text);
-	keep(stream->logs, text, strlen(text));
+	/* The other stream may have left a line open. */
+	if (logs->tail != NULL && logs->tail_total > 0 && logs->tail[(logs->tail_total - 1) % LOGS_TAIL_MAX] != '\n')
+		keep(logs, "\n", 1);
+	keep(logs, text, strlen(text));
 }
 
 static void add_head(struct stream *stream)
@@ -430,7 +434,8 @@ void logs_end_activation(struct logs *logs, bool markers, void (*on_done)(void *
 		stream->markers_due = markers ? 2 / (int) logs->stream_count : 0;
 		stream->ending = true;
 	}
-	for (size_t i = 0; i < logs->stream_count; i++)
-		pump(&logs->streams[i], END_ROUNDS);
+	/* Stdout last: the platform's last lines are at the end of what is kept of both. */
+	for (size_t i = logs->stream_count; i > 0; i--)
+		pump(&logs->streams[i - 1], END_ROUNDS);
 	tell_if_done(logs);
 }

@@ -18,6 +18,8 @@ enum {
 	/* After SIGTERM and the grace: how long the answers may take; how often to look. */
 	STOP_ANSWERS_MS = 300,
 	STOP_POLL_MS = 5,
+	MMAP_THRESHOLD = 16 << 20,
+	TRIM_THRESHOLD = 64 << 20,
 };
 
 enum exit_status { EXIT_STOPPED = 0, EXIT_SERVER = 1, EXIT_USAGE = 2, EXIT_FUNCTION = 3 };
@@ -143,6 +145,17 @@ static const char *find_code(const struct options *options)
 	return options->handler != NULL || has_entries(OPTIONS_DEFAULT_CODE) ? OPTIONS_DEFAULT_CODE : NULL;
 }
 
+/* SCF's documents hold a whole traceback, which the log has already: its last line says what it was. */
+static const char *last_line(const char *text)
+{
+	const char *line = text;
+
+	for (const char *at = strchr(text, '\n'); at != NULL; at = strchr(at + 1, '\n'))
+		if (at[1] != '\0' && at[1] != '\n')
+			line = at + 1;
+	return line;
+}
+
 /* What went wrong, in one sentence, from whichever vendor's error document. */
 static void print_load_failure(const struct server *server, const struct outcome *outcome)
 {
@@ -153,6 +166,7 @@ static void print_load_failure(const struct server *server, const struct outcome
 		text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(document, "error"));
 	if (text == NULL)
 		text = outcome->payload != NULL ? outcome->payload : outcome->text;
+	text = last_line(text);
 	(void) fprintf(stderr, "pyaction: cannot load the function: handler '%s' in %s: %s\n", server->handler,
 		server->code, text);
 	cJSON_Delete(document);
@@ -315,9 +329,9 @@ int main(int argc, char **argv)
 		server.handler = handler;
 	}
 
-	/* A fixed threshold: large bodies come from mmap and go back to the system when they are freed; glibc
-	 * would raise it with the first one. */
-	(void) mallopt(M_MMAP_THRESHOLD, 256 << 10);
+	/* Large bodies come from the heap, which keeps what they took until http.c gives it back. */
+	(void) mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
+	(void) mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD);
 	(void) signal(SIGPIPE, SIG_IGN);
 	/* Orphans of the function come to us also when we are not PID 1, to be reaped and, at the end, killed. */
 	(void) prctl(PR_SET_CHILD_SUBREAPER, 1);

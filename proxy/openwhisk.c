@@ -1,5 +1,6 @@
 /* /init and /run: the action interface of OpenWhisk, and of DigitalOcean. */
 #include "door.h"
+#include "json.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -52,6 +53,16 @@ static void wrap(struct outcome *outcome, const char *before, const char *after)
 	outcome->payload_length = length;
 }
 
+/* The clouds let NaN and Infinity through; an invoker takes nothing but JSON. */
+static void refuse_result(struct outcome *outcome)
+{
+	free(outcome->payload);
+	outcome->payload = NULL;
+	outcome->kind = OUTCOME_FUNCTION_ERROR;
+	(void) snprintf(outcome->text, sizeof(outcome->text),
+		"The result is not JSON: it has NaN or Infinity, or is nested over %d deep.", JSON_PLAIN_DEPTH);
+}
+
 /* An action's result is an object. Other conventions' results may be anything: those become its member "body", as of
  * a web action; their error documents the member "error". */
 void openwhisk_make_object(struct outcome *outcome)
@@ -62,6 +73,8 @@ void openwhisk_make_object(struct outcome *outcome)
 		wrap(outcome, "{\"error\":", "}");
 	else if (outcome->kind == OUTCOME_SUCCESS_BYTES)
 		wrap(outcome, "{\"body\":\"", "\",\"isBase64Encoded\":true}");
+	else if (outcome->kind == OUTCOME_SUCCESS && !json_is_plain(outcome->payload, outcome->payload_length))
+		refuse_result(outcome);
 	else if (outcome->kind == OUTCOME_SUCCESS && outcome->payload[0] != '{')
 		wrap(outcome, "{\"body\":", "}");
 }

@@ -34,6 +34,7 @@ struct call {
 	char *id;
 	struct http_body event; /* until the message is made */
 	char *details;          /* members of the message's "pyaction" */
+	unsigned memory_mb;     /* that is in force, for the log */
 	struct limits limits;   /* that the headers tell, 0 for those that they do not */
 	size_t max_response;
 };
@@ -135,7 +136,8 @@ static enum scf_status describe_failure(
 
 static bool is_error(const struct outcome *outcome)
 {
-	return outcome->kind == OUTCOME_FUNCTION_ERROR || outcome->kind == OUTCOME_INIT_FAILED;
+	return outcome->kind == OUTCOME_FUNCTION_ERROR || outcome->kind == OUTCOME_APPLICATION_ERROR ||
+		outcome->kind == OUTCOME_INIT_FAILED;
 }
 
 static void answer_result(struct http_request *request, struct outcome *outcome)
@@ -183,6 +185,7 @@ static char *make_message(void *context, const struct limits *limits, size_t *re
 	struct call *call = context;
 	cleanup_free char *details = NULL;
 
+	call->memory_mb = limits->memory_mb;
 	if (asprintf(&details, "\"scf\":{%s}", call->details) < 0)
 		return NULL;
 	return door_make_message(call->id, limits, "", details, &call->event, ret_length);
@@ -201,8 +204,8 @@ static char *log_start(void *context, const struct cold_start *cold_start)
 		/* The code was there and the interpreter running: what is left of a cold start is the import. */
 		r = asprintf(&lines,
 			"START RequestId:%s\nInit Report RequestId: %s Coldstart: %llums (PullCode: 0ms InitRuntime: 0ms "
-			"InitFunction: %llums) MemUsage: %.2fMB\n",
-			call->id, call->id, ms, ms, (double) cold_start->peak_kb / 1024);
+			"InitFunction: %llums) Memory: %uMB MemUsage: %.2fMB\n",
+			call->id, call->id, ms, ms, call->memory_mb, (double) cold_start->peak_kb / 1024);
 	return r < 0 ? NULL : lines;
 }
 
@@ -355,6 +358,8 @@ static bool refuse_size(const struct building *building, struct http_request *re
 	if (length <= most)
 		return false;
 	id = take_id(request);
+	if (id != NULL)
+		http_set_header(request, "X-Scf-Request-Id", id);
 	(void) snprintf(
 		text, sizeof(text), "RequestTooLarge: the event has %llu bytes, the limit is %zu", length, most);
 	answer_error(request, id != NULL ? id : "", SCF_REQUEST_TOO_LARGE, -1, text);
@@ -384,9 +389,9 @@ static void on_request(const struct building *building, struct http_request *req
 	}
 	http_set_header(request, "X-Scf-Request-Id", call->id);
 	/* The cloud refuses it before it calls the function (status 400). */
-	if (!json_is_plain(call->event.data, call->event.length)) {
-		answer_error(request, call->id, SCF_INVALID_PARAMETER, -1,
-			"InvalidParameterValue: the event is not JSON, or not plain (nested over 512 deep)");
+	if (!json_is_valid(call->event.data, call->event.length)) {
+		answer_error(
+			request, call->id, SCF_INVALID_PARAMETER, -1, "InvalidParameterValue: the event is not JSON");
 		call_free(call);
 		return;
 	}

@@ -1,6 +1,7 @@
 #include "channel.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -66,6 +67,13 @@ static void drop_current_line(struct channel *channel)
 	if (channel->filled > 0)
 		memmove(channel->data, channel->data + channel->line_length, channel->filled);
 	channel->line_length = 0;
+}
+
+int channel_wait(const struct channel *channel, int timeout_ms)
+{
+	struct pollfd poll_fd = { .fd = channel->messages_fd, .events = POLLIN };
+
+	return channel->filled > channel->line_length || poll(&poll_fd, 1, timeout_ms) != 0;
 }
 
 void channel_trim(struct channel *channel)

@@ -27,6 +27,9 @@ int channel_open(struct channel *channel, struct err *err) UTIL_MUST_CHECK;
  */
 int channel_read_line(struct channel *channel, const char **ret_line, size_t *ret_length) UTIL_MUST_CHECK;
 
+/* Waits at most timeout_ms for something to read. Returns 1 when there is something, or 0. */
+int channel_wait(const struct channel *channel, int timeout_ms);
+
 /* Gives back what a long line took. After the line has been used. */
 void channel_trim(struct channel *channel);
 

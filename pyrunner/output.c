@@ -6,7 +6,12 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+enum { MAX_VARIABLES = 64 };
 
 /* Writes with the interpreter's lock held where that cannot block: a pipe that polls writable takes PIPE_BUF
  * bytes whole (pipe(7)). So a text and its newline, two writes, stay together without a lock of their own. */
@@ -180,6 +185,73 @@ static PyObject *encode_plain(PyObject *module, PyObject *const *args, Py_ssize_
 	return json_encode(args[0], JSON_PLAIN | (ensure_ascii != 0 ? JSON_ASCII : 0));
 }
 
+/* --- variables ------------------------------------------------------------------------------------------------ */
+
+/* glibc's setenv() never frees a value it was given once: variables that change with each activation would be a leak.
+ * putenv() takes a buffer of the caller's, which is used again here. */
+static struct variable {
+	size_t name_length;
+	char *text; /* "NAME=value"; in environ, unless somebody has set the variable in another way meanwhile */
+	size_t capacity;
+} variables[MAX_VARIABLES];
+
+static struct variable *find_variable(const char *name, size_t name_length)
+{
+	for (size_t i = 0; i < MAX_VARIABLES; i++) {
+		struct variable *variable = &variables[i];
+
+		if (variable->text == NULL)
+			variable->name_length = name_length; /* a free place */
+		if (variable->text == NULL ||
+			(variable->name_length == name_length && memcmp(variable->text, name, name_length) == 0))
+			return variable;
+	}
+	return NULL;
+}
+
+static int put_variable(struct variable *variable, const char *name, const char *value, size_t size)
+{
+	size_t capacity = (size + 63) / 64 * 64;
+	char *text = malloc(capacity), *old = variable->text;
+
+	if (text == NULL)
+		return -1;
+	(void) snprintf(text, size, "%s=%s", name, value);
+	if (putenv(text) != 0) {
+		free(text);
+		return -1;
+	}
+	variable->text = text;
+	variable->capacity = capacity;
+	free(old); /* environ has the new one */
+	return 0;
+}
+
+static PyObject *set_variable(PyObject *module, PyObject *args)
+{
+	const char *name, *value;
+	size_t size;
+	struct variable *variable;
+
+	(void) module;
+	if (!PyArg_ParseTuple(args, "yy:set_variable", &name, &value)) /* without NUL, or ValueError */
+		return NULL;
+	if (name[0] == '\0' || strchr(name, '=') != NULL)
+		return PyErr_Format(PyExc_ValueError, "illegal environment variable name");
+	size = strlen(name) + strlen(value) + 2;
+	variable = find_variable(name, strlen(name));
+	if (variable == NULL) { /* more of them than any platform sends */
+		if (setenv(name, value, 1) < 0)
+			return PyErr_SetFromErrno(PyExc_OSError);
+	} else if (variable->text != NULL && size <= variable->capacity &&
+		getenv(name) == variable->text + variable->name_length + 1) {
+		(void) memcpy(variable->text + variable->name_length + 1, value, strlen(value) + 1);
+	} else if (put_variable(variable, name, value, size) < 0) {
+		return PyErr_NoMemory();
+	}
+	Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
 	{ "decode", decode, METH_O,
 		"decode(data, /)\n--\n\nThe object that JSON text, a bytes-like object, stands for; or ValueError." },
@@ -197,6 +269,9 @@ static PyMethodDef methods[] = {
 	{ "set_print_stream", set_print_stream, METH_O,
 		"set_print_stream(stream, /)\n--\n\nMake print() write a line at once while sys.stdout is this stream, "
 		"which must\nlead to fd 1 unbuffered, as UTF-8 with backslashreplace; None: never." },
+	{ "set_variable", set_variable, METH_VARARGS,
+		"set_variable(name, value, /)\n--\n\nSet a variable of the process's environment, both bytes, without "
+		"the leak of setenv();\nos.environ does not notice." },
 	{ "write", output_write, METH_VARARGS,
 		"write(fd, data, /)\n--\n\nWrite all of a bytes-like object to a descriptor; returns its size." },
 	{ NULL, NULL, 0, NULL },

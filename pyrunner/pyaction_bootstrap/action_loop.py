@@ -1,8 +1,8 @@
 """Functions that are programs: an archive whose `exec` speaks OpenWhisk's ActionLoop protocol.
 
 The program gets each activation as a line of JSON on its stdin and answers with one line on descriptor 3; the first
-line there says that it is ready, {"ok":true} (Apache OpenWhisk, "Action Loop", docs/ACTION.md and docs/ENVVARS.md of its
-Go runtime). Its stdout and stderr are the function's.
+line there says that it is ready, {"ok":true} (Apache OpenWhisk, docs/ACTION.md and docs/ENVVARS.md of its Go runtime).
+Its stdout and stderr are the function's.
 """
 
 from __future__ import annotations
@@ -58,8 +58,11 @@ class Program:
     def run(self, message: Dict[str, Any], variables: Mapping[str, str]) -> Tuple[str, bytes]:
         """Sends the program an activation message and returns the status of its reply, and the reply, which must be
         a JSON object or array. variables: not used, the program gets the message."""
-        if "body" in message.pop("pyaction", ()):
-            return "bad_request", openwhisk.error_document("The request body is not JSON.")
+        try:
+            message["value"] = wire.event_of(message)
+        except ValueError as error:
+            return "bad_request", openwhisk.error_document(f"The request body is not JSON: {error}")
+        message.pop("pyaction", None)
         try:
             with os.fdopen(os.dup(self._requests_fd), "wb") as requests:
                 requests.write(wire.encode(message) + b"\n")

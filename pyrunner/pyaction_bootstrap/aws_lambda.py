@@ -12,7 +12,7 @@ import time
 from _frozen_importlib import _gcd_import
 
 from pyaction_bootstrap import aws_lambda_context, aws_lambda_errors, aws_lambda_json, aws_lambda_logging
-from pyaction_bootstrap import loader, report, stdlib
+from pyaction_bootstrap import environment, loader, report, stdlib
 from pyaction_bootstrap.aws_lambda_errors import Fault, text_of
 
 TYPE_CHECKING = False
@@ -24,6 +24,7 @@ _DEFAULT_TIMEOUT_MS = 3000
 _DEFAULT_MEMORY_MB = 128
 _ACCOUNT = "012345678912"  # whose functions AWS's emulator runs
 _LAYERS = "/opt/python"
+_TRACE_ID = b"_X_AMZN_TRACE_ID"
 _VERSION = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 
 
@@ -112,7 +113,7 @@ def _find_handler(root: str, text: str, is_source: bool) -> Callable[..., Any]:
     elif is_source:
         _rename_source(root, module_name)
     try:
-        module = _import_module(module_name.replace("/", ".")) if dot else loader._import_main(root)
+        module = _import_module(module_name.replace("/", ".")) if dot else loader.import_main(root)
     except (ImportError, SyntaxError) as error:
         raise _fault_of_import(module_name, error) from error
     try:
@@ -132,7 +133,7 @@ def _rename_source(root: str, module_name: str) -> None:
     """Gives root/__main__.py the name under which the module will be looked for, if it can have one."""
     parts = module_name.replace("/", ".").split(".")
     if all(part.isidentifier() for part in parts):
-        loader._rename_source(root, ".".join(parts))
+        loader.rename_source(root, ".".join(parts))
 
 
 def _import_module(name: str) -> ModuleType:
@@ -233,6 +234,6 @@ def _decode_body(extra: Mapping[str, Any]) -> Any:
 
 def _set_trace(trace_id: Any) -> None:
     if trace_id:
-        os.environ["_X_AMZN_TRACE_ID"] = trace_id
-    elif "_X_AMZN_TRACE_ID" in os.environ:
-        del os.environ["_X_AMZN_TRACE_ID"]
+        environment.set_variable(_TRACE_ID, trace_id.encode())
+    elif environment.is_set(_TRACE_ID):
+        del os.environ[_TRACE_ID.decode()]

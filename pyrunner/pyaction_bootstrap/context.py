@@ -37,21 +37,23 @@ class Context:
     namespace: str
     request_id: str
 
-    def __init__(self, variables: Mapping[str, str]) -> None:
-        """variables: those of the activation; the process's own stand in for what it does not bring."""
+    def __init__(self, variables: Mapping[str, str], timeout_ms: int = DEFAULT_TIMEOUT_MS) -> None:
+        """variables: those of the activation; the process's own stand in for what it does not bring. timeout_ms: the
+        time that an activation without a deadline has."""
         attributes = self.__dict__
         for attribute, variable in _ATTRIBUTES:
             value = variables.get(variable)
             attributes[attribute] = environ.get(variable, "") if value is None else value
         deadline = variables.get("__OW_DEADLINE")
-        self.deadline = _parse_deadline(environ.get("__OW_DEADLINE", "") if deadline is None else deadline)
+        self.deadline = _parse_deadline(
+            environ.get("__OW_DEADLINE", "") if deadline is None else deadline, timeout_ms)
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until the deadline, 0 when it has passed."""
         return max(0, self.deadline - int(time() * 1000))
 
 
-def _parse_deadline(text: str) -> int:
+def _parse_deadline(text: str, timeout_ms: int) -> int:
     try:
         return int(text)
     except ValueError:
@@ -59,4 +61,4 @@ def _parse_deadline(text: str) -> int:
     try:
         return int(float(text))
     except (ValueError, OverflowError):
-        return int(time() * 1000) + DEFAULT_TIMEOUT_MS
+        return int(time() * 1000) + timeout_ms

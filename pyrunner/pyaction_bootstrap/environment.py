@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+import _pyaction
+
 from pyaction_bootstrap import wire
 
 TYPE_CHECKING = False
@@ -53,9 +55,9 @@ def _name_of(key: str) -> Tuple[str, bytes]:
 
 
 def apply_activation(message: Mapping[str, Any]) -> Dict[str, str]:
-    """Sets __OW_<NAME> for each member of a /run body but "value" and "pyaction", the doors' own, and returns them; those of the activation
-    before that are not in this one get back the value they had before. What no variable can be, such as a name
-    or a text with a NUL or a lone surrogate, is left out."""
+    """Sets __OW_<NAME> for each member of a /run body but "value" and "pyaction", the doors' own, and returns them.
+    Those of the activation before that are not in this one get back the value they had before. What no variable can
+    be, such as a name or a text with a NUL or a lone surrogate, is left out."""
     variables = {}
     for key, value in message.items():
         if key == "value" or key == "pyaction":
@@ -64,7 +66,7 @@ def apply_activation(message: Mapping[str, Any]) -> Dict[str, str]:
             name, encoded_name = _names.get(key) or _name_of(key)
             text = value if type(value) is str else _text_of(value)
             if name not in _hidden or _bytes.get(encoded_name) != text.encode():
-                _set(name, text)
+                _set(name, encoded_name, text)
         except (ValueError, OSError, wire.NotSerializable):
             continue
         variables[name] = text
@@ -74,9 +76,21 @@ def apply_activation(message: Mapping[str, Any]) -> Dict[str, str]:
     return variables
 
 
-def _set(name: str, text: str) -> None:
+def set_variable(name: bytes, value: bytes) -> None:
+    """os.environ[name] = value, for a variable that changes with the activations: without the memory that setenv()
+    never gives back. Raises ValueError for what no variable can be."""
+    _pyaction.set_variable(name, value)
+    _bytes[name] = value
+
+
+def is_set(name: bytes) -> bool:
+    """Whether there is the variable; as os.environ says, in a thirtieth of the time."""
+    return name in _bytes
+
+
+def _set(name: str, encoded_name: bytes, text: str) -> None:
     before = os.environ.get(name)
-    os.environ[name] = text
+    set_variable(encoded_name, text.encode())
     _hidden.setdefault(name, before)
 
 

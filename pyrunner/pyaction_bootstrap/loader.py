@@ -50,8 +50,8 @@ def load(root: str, handler: str, is_source: bool) -> Callable[..., Any]:
     """
     module_name, function_name = split_handler(handler)
     if module_name and is_source:
-        _rename_source(root, module_name)
-    module = _import_module(module_name) if module_name else _import_main(root)
+        rename_source(root, module_name)
+    module = _import_module(module_name) if module_name else import_main(root)
     try:
         function = getattr(module, function_name)
     except AttributeError:
@@ -64,7 +64,7 @@ def load(root: str, handler: str, is_source: bool) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
-def _rename_source(root: str, module_name: str) -> None:
+def rename_source(root: str, module_name: str) -> None:
     path = os.path.join(root, *module_name.split(".")) + ".py"
     if os.path.isfile(path):  # by the process before this one, which has ended
         return
@@ -84,7 +84,7 @@ class _MainLoader(SourceFileLoader):  # type: ignore[misc]
         """Does nothing."""
 
 
-def _import_main(root: str) -> ModuleType:
+def import_main(root: str) -> ModuleType:
     path = _find_main(root)
     loader = _MainLoader(_MAIN_MODULE, path)
     spec = ModuleSpec(_MAIN_MODULE, loader, origin=path)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pyaction_bootstrap import loader, on_demand, report, stdlib, virtualenv, wire
-from pyaction_bootstrap.context import Context
+from pyaction_bootstrap.context import DEFAULT_TIMEOUT_MS, Context
 from pyaction_bootstrap.signature import make_call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Mapping, Tuple
+    from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 NOT_AN_OBJECT = "The action did not return a dictionary or array."
 
@@ -41,7 +41,7 @@ def load(init: Dict[str, Any]) -> Any:
     program = loader.find_program(init["path"])
     if program is not None:
         return on_demand.load("action_loop").Program(program)
-    return Function(loader.load(init["path"], init["handler"], init["source"]))
+    return Function(loader.load(init["path"], init["handler"], init["source"]), init.get("timeout_ms"))
 
 
 def report_failure(error: BaseException) -> bytes:
@@ -58,7 +58,9 @@ def report_failure(error: BaseException) -> bytes:
 class Function:
     """A loaded function."""
 
-    def __init__(self, handler: Callable[..., Any]) -> None:
+    def __init__(self, handler: Callable[..., Any], timeout_ms: Optional[int] = None) -> None:
+        """timeout_ms: of an activation that comes without a deadline; None for the platform's default."""
+        self._timeout_ms = timeout_ms or DEFAULT_TIMEOUT_MS
         self._call = make_call(handler)
         self._takes_context = self._call is handler  # else it is wrapped, to be called with less
 
@@ -70,12 +72,13 @@ class Function:
         Lets SystemExit through, which ends the process as it would anywhere.
         """
         event = message.get("value")
-        if event is None and "value" not in message:
-            if "body" in message.get("pyaction", ()):
-                return "bad_request", error_document("The request body is not JSON.")
-            event = {}
+        if event is None:
+            try:
+                event = wire.event_of(message)
+            except ValueError as error:
+                return "bad_request", error_document(f"The request body is not JSON: {error}")
         try:
-            result = self._call(event, Context(variables) if self._takes_context else None)
+            result = self._call(event, Context(variables, self._timeout_ms) if self._takes_context else None)
             if hasattr(type(result), "__await__"):
                 result = _await(result)
         except SystemExit:

@@ -6,8 +6,6 @@ import os
 import sys
 import time
 
-import _pyaction
-
 from pyaction_bootstrap import (
     lazy_logging, loader, report, stdlib, tencent_scf_cos, tencent_scf_errors, virtualenv, wire,
 )
@@ -82,11 +80,11 @@ def load(init: Dict[str, Any]) -> Function:
     module_name, dot, function = handler.rpartition(".")
     module_name = module_name.replace("/", ".")
     if not dot or module_name == "__main__":
-        module = loader._import_main(root)
+        module = loader.import_main(root)
     else:
         # Gone where the code is loaded once more, after a crash.
         if init["source"] and os.path.exists(os.path.join(root, "__main__.py")):
-            loader._rename_source(root, module_name)
+            loader.rename_source(root, module_name)
         __import__(module_name)
         module = sys.modules[module_name]
     return Function(getattr(module, function), _contexts)
@@ -121,7 +119,7 @@ class Function:
         details = _dict_of(message.get("pyaction"))
         if event is None and "value" not in message:
             try:
-                event = _decode_body(details.get("body"))
+                event = wire.event_of(message)
             except ValueError as error:
                 return "bad_request", tencent_scf_errors.invalid_event(str(error), request_id)
         scf = _dict_of(details.get("scf"))
@@ -143,14 +141,6 @@ class Function:
 def _dict_of(value: Any) -> Dict[str, Any]:
     """The value; or an empty dict for any other value: a client of /run may send what it likes."""
     return value if isinstance(value, dict) else {}
-
-
-def _decode_body(body: Any) -> Any:
-    """The event of a request whose body the door took for no JSON, because it is none or is declared as something
-    else. body: base64, or what stands for an absent one. Raises ValueError."""
-    if not isinstance(body, str):
-        return {}
-    return _pyaction.decode(stdlib.load("binascii").a2b_base64(body))
 
 
 def _encode(result: Any) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from pyaction_bootstrap import environment
 from pyaction_bootstrap.tencent_scf_errors import json_text
 
 TYPE_CHECKING = False
@@ -103,7 +104,7 @@ def _set(name: str, value: str) -> bool:
     """Whether value is one that a variable can have."""
     before = os.environ.get(name)
     try:
-        os.environ[name] = value
+        environment.set_variable(name.encode(), value.encode())
     except ValueError:
         return False
     _hidden.setdefault(name, before)

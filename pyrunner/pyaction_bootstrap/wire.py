@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import _pyaction
 
+from pyaction_bootstrap import stdlib
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator, Optional, Set, Tuple
+    from typing import Any, Dict, Iterator, Optional, Set, Tuple
 
 
 class NotSerializable(TypeError):
@@ -23,6 +25,18 @@ def encode(value: object) -> bytes:
         return _pyaction.encode(value)  # type: ignore[no-any-return]
     except Exception as error:
         raise NotSerializable(_explain(value, error)) from None
+
+
+def event_of(message: Dict[str, Any]) -> Any:
+    """The event in an activation message: its value, {} when there is none, or what a door sent as text because it is
+    no plain JSON (docs/protocol.md). Raises ValueError when it is no JSON at all."""
+    if "value" in message:
+        return message["value"]
+    details = message.get("pyaction")
+    body = details.get("body") if isinstance(details, dict) else None
+    if not isinstance(body, str):
+        return {}
+    return _pyaction.decode(stdlib.load("binascii").a2b_base64(body))
 
 
 def _explain(value: object, error: Exception) -> str:

@@ -1,6 +1,6 @@
-/* bench-client: posts prepared requests to an OpenWhisk action server and times the answers.
+/* bench-client: posts prepared requests to a server of functions and times the answers.
  *
- *   bench-client [--new] [--wait SECONDS] PORT {PATH BODY-FILE EXPECTED-FILE COUNT}...
+ *   bench-client [--new] [--chunked] [--wait SECONDS] PORT {PATH BODY-FILE EXPECTED-FILE COUNT}...
  *
  * Each group of four arguments is a step: COUNT times POST PATH with the bytes of BODY-FILE to 127.0.0.1, one
  * request after the other. An answer is right if its status is 200, it has a Content-Length (the OpenWhisk
@@ -9,6 +9,7 @@
  *
  *   --new           one connection for each request, closed by the client after the answer, as the invoker
  * does; otherwise one connection is kept and only replaced when the server asks to close it
+ *   --chunked       an answer may come in chunks (RFC 9112, 7.1) instead of having a Content-Length
  *   --wait SECONDS  the server is not there yet: print a line "waiting" just before the first try to connect,
  * try again every WAIT_INTERVAL_NS while refused, and use that connection for the first request
  *
@@ -21,6 +22,7 @@
 #define _GNU_SOURCE /* memmem, strcasestr */
 #endif
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <err.h>
 #include <errno.h>
 #include <getopt.h>
@@ -65,6 +67,7 @@ struct connection {
 	int fd;             /* -1 while there is none */
 	uint64_t wait_ns;   /* how long the next connect may be refused */
 	uint64_t opened_ns; /* when the first connection was accepted, 0 before */
+	bool takes_chunks;
 	struct bytes inbox; /* room for the largest right answer and then some */
 };
 
@@ -72,7 +75,10 @@ struct connection {
 struct head {
 	long status;
 	size_t size;
-	size_t body_size;
+	size_t body_size; /* in chunks: of those that have been joined */
+	size_t end;       /* of the answer; in chunks: where the next one starts, or the answer ends after the last */
+	bool chunked;
+	bool last_chunk_seen;
 	bool close;
 };
 
@@ -234,7 +240,7 @@ static size_t connection_receive(struct connection *connection, size_t filled)
 }
 
 /* Reads the head of an answer. Returns false while its end has not arrived. */
-static bool head_parse(struct bytes *inbox, size_t filled, struct head *ret_head)
+static bool head_parse(struct bytes *inbox, size_t filled, bool takes_chunks, struct head *ret_head)
 {
 	char *end = memmem(inbox->data, filled, "\r\n\r\n", 4);
 	struct head head = { 0 };
@@ -248,15 +254,60 @@ static bool head_parse(struct bytes *inbox, size_t filled, struct head *ret_head
 	static const char length_field[] = "\r\nContent-Length:";
 	const char *length = strcasestr(inbox->data, length_field);
 
+	head.chunked = takes_chunks && strcasestr(inbox->data, "\r\nTransfer-Encoding: chunked") != NULL;
+
 	if (strncmp(inbox->data, status_field, strlen(status_field)) != 0)
 		errx(1, "this is not an HTTP/1.1 answer: %.200s", inbox->data);
-	if (!length)
+	if (!length && !head.chunked)
 		errx(1, "the answer has no Content-Length: %.200s", inbox->data);
 	head.status = strtol(inbox->data + strlen(status_field), NULL, 10);
-	head.body_size = strtoul(length + strlen(length_field), NULL, 10);
+	if (!head.chunked)
+		head.body_size = strtoul(length + strlen(length_field), NULL, 10);
+	head.end = head.size + head.body_size;
 	head.close = strcasestr(inbox->data, "\r\nConnection: close") != NULL;
 	*ret_head = head;
 	return true;
+}
+
+/* Reads the line in front of a chunk. Returns false while it has not arrived; otherwise where it ends, and the
+ * size of the chunk. */
+static bool chunk_parse(const struct bytes *inbox, size_t filled, size_t at, size_t *ret_data, size_t *ret_size)
+{
+	const char *line = inbox->data + at;
+	const char *line_end = at < filled ? memmem(line, filled - at, "\r\n", 2) : NULL;
+	char *end = NULL;
+
+	if (!line_end)
+		return false;
+	*ret_data = (size_t) (line_end - inbox->data) + 2;
+	*ret_size = strtoul(line, &end, 16);
+	if (!isxdigit((unsigned char) line[0]) || end != line_end)
+		errx(1, "this is not the size of a chunk: %.20s", line);
+	return true;
+}
+
+/* Whether the answer has arrived to its end. */
+static bool body_arrived(const struct bytes *inbox, size_t filled, struct head *head)
+{
+	size_t data, size;
+
+	while (head->chunked && !head->last_chunk_seen && chunk_parse(inbox, filled, head->end, &data, &size)) {
+		head->end = data + size + 2; /* a newline ends each chunk, and the answer */
+		head->last_chunk_seen = size == 0;
+	}
+	return filled >= head->end && (!head->chunked || head->last_chunk_seen);
+}
+
+/* Moves the data of all chunks together behind the head. */
+static void chunks_join(struct bytes *inbox, struct head *head)
+{
+	size_t data, size;
+
+	for (size_t at = head->size; chunk_parse(inbox, head->end, at, &data, &size) && size > 0;
+		at = data + size + 2) {
+		memmove(inbox->data + head->size + head->body_size, inbox->data + data, size);
+		head->body_size += size;
+	}
 }
 
 static void answer_check(const struct step *step, const struct head *head, const char *body, size_t extra)
@@ -283,13 +334,15 @@ static uint64_t exchange(struct connection *connection, struct step *step, bool 
 	connection_send(connection, &step->request);
 	do
 		filled = connection_receive(connection, filled);
-	while (!head_parse(&connection->inbox, filled, &head));
-	while (filled < head.size + head.body_size)
+	while (!head_parse(&connection->inbox, filled, connection->takes_chunks, &head));
+	while (!body_arrived(&connection->inbox, filled, &head))
 		filled = connection_receive(connection, filled);
 
 	uint64_t latency = now_ns() - start;
 
-	answer_check(step, &head, connection->inbox.data + head.size, filled - head.size - head.body_size);
+	if (head.chunked)
+		chunks_join(&connection->inbox, &head);
+	answer_check(step, &head, connection->inbox.data + head.size, filled - head.end);
 	if (new_connection || head.close)
 		connection_close(connection);
 	return latency;
@@ -389,14 +442,16 @@ static void steps_run(struct step *steps, size_t count, struct connection *conne
 
 int main(int argc, char **argv)
 {
-	const struct option options[] = { { "new", no_argument, NULL, 'n' }, { "wait", required_argument, NULL, 'w' },
-		{ 0 } };
+	const struct option options[] = { { "new", no_argument, NULL, 'n' }, { "chunked", no_argument, NULL, 'c' },
+		{ "wait", required_argument, NULL, 'w' }, { 0 } };
 	struct connection connection = { .fd = -1, .address.sin_family = AF_INET };
 	bool new_connection = false;
 
 	for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		if (option == 'n')
 			new_connection = true;
+		else if (option == 'c')
+			connection.takes_chunks = true;
 		else if (option == 'w')
 			connection.wait_ns = number_parse(optarg, 3600) * NS_PER_S;
 		else
@@ -407,7 +462,7 @@ int main(int argc, char **argv)
 
 	if (rest < STEP_ARGUMENTS || rest % STEP_ARGUMENTS != 0)
 		errx(2,
-			"usage: bench-client [--new] [--wait SECONDS] PORT {PATH BODY-FILE EXPECTED-FILE "
+			"usage: bench-client [--new] [--chunked] [--wait SECONDS] PORT {PATH BODY-FILE EXPECTED-FILE "
 			"COUNT}...");
 
 	uint16_t port = (uint16_t) number_parse(argv[optind], UINT16_MAX);

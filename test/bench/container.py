@@ -44,7 +44,12 @@ class Log:
             if not chunk:
                 break
 
-    def take(self, markers: int) -> bytes:
+    def count(self, text: bytes) -> int:
+        """How often a text has come since the last take()."""
+        with self._changed:
+            return self._data.count(text)
+
+    def take(self, markers: int = 0) -> bytes:
         """Waits for that many end-of-activation markers; returns what has come since the last call and forgets it."""
         deadline = time.monotonic() + _LOG_TIMEOUT_S
         with self._changed:
@@ -164,6 +169,12 @@ class Container:
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     raise BenchError(f"port {self.port} does not accept connections; {self.complaint()}") from None
                 time.sleep(0.001)
+
+    def wait_for_output(self, text: bytes, count: int) -> None:
+        """Returns when a text has come that often on the two streams together, or after a while."""
+        deadline = time.monotonic() + _LOG_TIMEOUT_S
+        while self.stdout.count(text) + self.stderr.count(text) < count and time.monotonic() < deadline:
+            time.sleep(0.001)
 
     def complaint(self) -> str:
         """How the server is, and the end of what it wrote to its standard error."""

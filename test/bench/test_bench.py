@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Tests of the benchmark itself: it must notice what a server does wrong, and leave nothing behind.
 
-Run as `test_bench.py serve PORT FAULT` this file is the server: right in everything but the fault. It needs
-build/bench-client, or the path of it in BENCH_CLIENT.
+Run as `test_bench.py serve PORT FAULT` this file is the server: right in everything but the fault; followed by a
+folder of code and a handler, a server of AWS Lambda's door. It needs build/bench-client, or the path of it in
+BENCH_CLIENT.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ import sys
 import tempfile
 import time
 import unittest
+import uuid
 from typing import Any, Callable, Dict, List
 
+import aws_lambda
 import workload
 from container import Container
 
@@ -37,7 +40,7 @@ class FakeServer(http.server.BaseHTTPRequestHandler):
     wbufsize = -1  # one segment for each answer
     fault = "none"
     runs = 0
-    function: Dict[str, Callable[[Any], Any]] = {}
+    function: Dict[str, Callable[..., Any]] = {}
 
     def do_POST(self) -> None:
         """Answers /init and /run."""
@@ -75,19 +78,67 @@ class FakeServer(http.server.BaseHTTPRequestHandler):
         """Standard error is the function's."""
 
 
-def serve(port: int, fault: str) -> None:
-    """Runs the server until it is killed."""
+class FakeLambdaServer(FakeServer):
+    """The same behind AWS Lambda's door: one function, there from the start; answers in chunks, as AWS's emulator."""
+
+    def do_POST(self) -> None:
+        """Answers an invocation."""
+        event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        FakeServer.runs += 1
+        faulty = FakeServer.runs >= 2
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            result = self.function["lambda_handler"](event, None)
+        own = printed.getvalue().partition("\n")[2] if faulty and self.fault == "lost line" else printed.getvalue()
+        name = uuid.uuid4()
+        lines = f"START RequestId: {name} Version: $LATEST\n{own}END RequestId: {name}\n"
+        for _ in range((self.fault != "no report") + (self.fault == "two reports") if faulty else 1):
+            lines += f"REPORT RequestId: {name}\tDuration: 0.10 ms\tBilled Duration: 1 ms\t\n"
+        sys.stdout.write(lines + ("by the way\n" if faulty and self.fault == "chatter" else ""))
+        sys.stdout.flush()
+        self.answer({"greeting": "Hello Jürgen?"} if faulty and self.fault == "wrong byte" else result)
+
+    def answer(self, value: Any) -> None:
+        """Sends JSON in chunks of seven bytes, in two writes that end somewhere."""
+        body = workload.to_json(value)
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        step = 7
+        pieces = [body[start:start + step] for start in range(0, len(body), step)] + [b""]
+        chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+        if FakeServer.runs >= 2 and self.fault == "torn chunk":
+            chunks = chunks.replace(b"\r\n", b"", 1)
+        if FakeServer.runs >= 2 and self.fault == "behind the end":
+            chunks += b"x"
+        self.wfile.write(chunks[:12])
+        time.sleep(0.001)
+        self.wfile.write(chunks[12:])
+
+
+def serve(port: int, fault: str, *code: str) -> None:
+    """Runs the server until it is killed.
+
+    Args:
+        code: a Lambda function's folder and handler, or nothing
+    """
     if fault == "start":
         sys.exit("this server does not start")
     FakeServer.fault = fault
-    http.server.ThreadingHTTPServer(("127.0.0.1", port), FakeServer).serve_forever()
+    kind = FakeServer
+    if code:
+        folder, handler = code
+        exec(pathlib.Path(folder, handler.partition(".")[0] + ".py").read_text("utf-8"), FakeServer.function)
+        kind = FakeLambdaServer
+    http.server.ThreadingHTTPServer(("127.0.0.1", port), kind).serve_forever()
 
 
-def bench_command(fault: str, *options: str) -> List[str]:
-    """The command line of a quick benchmark of the fake server."""
+def bench_command(fault: str, *options: str, door: str = "") -> List[str]:
+    """The command line of a quick benchmark of the fake server; door: "" or "lambda-"."""
     server = shlex.join([sys.executable, "-B", str(HERE), "serve", "{port}", fault])
+    server += " {code} {handler}" if door else ""
     bench = [sys.executable, "-B", str(HERE.with_name("bench.py"))]
-    return bench + ["--client", CLIENT, "--server", f"fake={server}", "--quick", "--rounds", "1", *options]
+    return bench + ["--client", CLIENT, f"--{door}server", f"fake={server}", "--quick", "--rounds", "1", *options]
 
 
 def fake_servers() -> List[str]:
@@ -115,9 +166,9 @@ class BenchTest(unittest.TestCase):
         self.assertEqual(fake_servers(), [])
         self.assertEqual([path.name for path in self.directory.iterdir() if path.name != "samples.json"], [])
 
-    def bench(self, fault: str, *options: str) -> subprocess.CompletedProcess[str]:
+    def bench(self, fault: str, *options: str, door: str = "") -> subprocess.CompletedProcess[str]:
         """Runs the benchmark to its end."""
-        command = bench_command(fault, *options)
+        command = bench_command(fault, *options, door=door)
         result = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", env=self.environment, check=False
         )
@@ -155,6 +206,39 @@ class BenchTest(unittest.TestCase):
                 self.assertIn("FAILED fake: ", result.stdout)
                 self.assertIn(reason, result.stdout)
 
+    def test_right_lambda_server(self) -> None:
+        """The same behind AWS Lambda's door, with every answer in chunks; each start has a folder without bytecode."""
+        path = self.directory / "samples.json"
+        names = "lambda-cold,lambda-new,lambda-kept,lambda-log,lambda-echo"
+        result = self.bench("none", "--only", names, "--json", str(path), door="lambda-")
+        self.assertEqual((result.returncode, "FAILED" in result.stdout), (0, False), result.stdout + result.stderr)
+        document = json.loads(path.read_text("utf-8"))
+        best = {row["key"]: row["servers"]["fake"]["best"] for row in document["rows"]}
+        self.assertTrue(all(value > 0 for value in best.values()), best)
+        self.assertTrue(all(f"lambda-{key}" in best for key in aws_lambda.ECHOES), best)
+        self.assertLess(best["lambda-cold-port"], best["lambda-cold-total"])
+        self.assertLess(best["lambda-kept-cpu"], 2 * 1e6 / best["lambda-kept-rate"])
+        self.assertEqual(list(document["lambda_servers"]), ["fake"])
+        self.assertNotIn("servers", document)
+
+    def test_lambda_faults(self) -> None:
+        """Each fault is a failure of the run, with the reason in the table's place."""
+        for fault, only, reason in (
+            ("wrong byte", "lambda-kept", f"wrong answer to POST {aws_lambda.PATH}: status 200"),
+            ("torn chunk", "lambda-kept", "this is not the size of a chunk: "),
+            ("behind the end", "lambda-new", "1 after its end"),
+            ("no report", "lambda-kept", "'END': 50, 'REPORT': 1}"),
+            ("two reports", "lambda-kept", "'END': 50, 'REPORT': 99}"),
+            ("chatter", "lambda-kept", "539 bytes instead of 0 besides the platform's lines"),
+            ("lost line", "lambda-log", "besides the platform's lines"),
+            ("start", "lambda-cold", "this server does not start"),
+        ):
+            with self.subTest(fault=fault, only=only):
+                result = self.bench(fault, "--only", only, door="lambda-")
+                self.assertEqual(result.returncode, 1, result.stdout)
+                self.assertIn("FAILED fake: ", result.stdout)
+                self.assertIn(reason, result.stdout)
+
     def test_interrupted(self) -> None:
         """SIGINT and SIGTERM end the servers too."""
         for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
@@ -178,6 +262,9 @@ class BenchTest(unittest.TestCase):
             (["--server", "x=y"], "with {port} in it"),
             (["--cpus", "0,4711"], "processors of this machine"),
             (["--rounds", "0"], "--rounds: at least 1"),
+            (["--lambda-server", "x=y {port} {code}"], "with {port}, {code}, {handler} in it"),
+            (["--lambda-baseline", "other"], "there is no server of that name"),
+            (["--only", "lambda-kept"], "--only lambda-kept: there is no server to measure it of"),
         ):
             with self.subTest(options=options):
                 result = self.bench("none", *options)
@@ -254,6 +341,6 @@ class WorkloadTest(unittest.TestCase):
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
-        serve(int(sys.argv[2]), sys.argv[3])
+        serve(int(sys.argv[2]), *sys.argv[3:])
     else:
         unittest.main()

@@ -39,6 +39,11 @@ LOG_TEXT = "".join(
     f"line {number} of the log: processed 17 records in 0.42 s, naïve approach\n" for number in range(LOG_LINES)
 )
 
+# The same as AWS Lambda functions.
+LAMBDA_HELLO_CODE = HELLO_CODE.replace("main(args)", "lambda_handler(event, context)").replace("args", "event")
+LAMBDA_ECHO_CODE = ECHO_CODE.replace("main(args)", "lambda_handler(event, context)").replace("args", "event")
+LAMBDA_LOG_CODE = LOG_CODE.replace("main(args)", "lambda_handler(event, context)")
+
 ZIP_MODULES = 60
 ZIP_SOURCE_BYTES = 1_000_000
 ZIP_VALUE = {"count": 3}

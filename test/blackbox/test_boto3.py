@@ -73,6 +73,7 @@ def client_of(server):
         return clients[-1]
 
     yield connect
+    client = None
     while clients:
         client = clients.pop()
         if hasattr(client, "close"):  # older ones close with their last reference

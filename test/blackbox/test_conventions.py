@@ -80,6 +80,7 @@ def in_body(body: str) -> str:
 
 # Error documents, as text.
 NO_OBJECT = '{"error": "The action did not return a dictionary or array."}'
+NO_JSON = '{"error":"The result is not JSON: it has NaN or Infinity, or is nested over 512 deep."}\n'
 LAMBDA_BOOM = (
     r'{"errorMessage": "boom", "errorType": "ValueError", "requestId": "<id>", "stackTrace": '
     rf'["  File \"<file>\", line {BOOM_LINE}, in handle\n    raise ValueError(\"boom\")\n"]}}'
@@ -134,7 +135,7 @@ MATRIX: Dict[Tuple[str, str], Tuple[Cell, Cell, Cell]] = {
     ("object", "scf"): (ok(TEXT["utf8"]), ok(TEXT["utf8"]), ok(TEXT["utf8"])),
 
     ("object with error", "openwhisk"): (
-        ok('{"error": "mine"}'), failed('{"error": "mine"}'), ok('{"error": "mine"}')),
+        ok('{"error": "mine"}'), failed('{"error": "mine"}'), Cell(430, '{"error": "mine"}')),
     ("object with error", "lambda"): (ok('{"error": "mine"}'), ok('{"error": "mine"}'), ok('{"error": "mine"}')),
     ("object with error", "scf"): (ok('{"error": "mine"}'), ok('{"error": "mine"}'), ok('{"error": "mine"}')),
 
@@ -175,8 +176,8 @@ MATRIX: Dict[Tuple[str, str], Tuple[Cell, Cell, Cell]] = {
         failed(CANNOT + "result['n'] is the float nan\"}"),
         Cell(430, CANNOT + "result['n'] is the float nan\"}"),
     ),
-    ("NaN inside", "lambda"): (ok('{"n": NaN}'), ok('{"n": NaN}'), ok('{"n": NaN}')),
-    ("NaN inside", "scf"): (ok('{"n": NaN}'), ok('{"n": NaN}'), ok('{"n": NaN}')),
+    ("NaN inside", "lambda"): (Cell(502, NO_JSON), ok('{"n": NaN}'), ok('{"n": NaN}')),
+    ("NaN inside", "scf"): (Cell(502, NO_JSON), ok('{"n": NaN}'), ok('{"n": NaN}')),
 
     ("exception", "openwhisk"): (
         Cell(502, '{"error": "boom"}'), failed('{"error": "boom"}'), Cell(430, '{"error": "boom"}')),
@@ -321,6 +322,7 @@ def test_code_that_cannot_be_loaded_again(function, tmp_path, convention):
     flag = tmp_path / "broken"
     source = f"import os\nif os.path.exists({str(flag)!r}):\n    import nowhere\n" + SOURCE
     one = function({"app.py": source}, HANDLERS[convention], options=["--scf-port", "0"])
+    assert one.invoke({}).json == {"event": {}}
     flag.touch()
     assert one.run({"kind": "sys.exit(3)"}).status == 400
     for answer, cell in zip((one.run({}), one.invoke({}), one.event_invoke({})), GONE[convention]):

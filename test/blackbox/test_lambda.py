@@ -372,11 +372,19 @@ def test_log_tail_is_the_log(function):
     assert tail.decode().startswith(f"{start} Version: $LATEST\nout £\nerr\n{end}\n")
 
 
-def test_log_tail_has_both_streams(worker):
-    answer = worker.invoke({"print": "on stdout", "stderr": "on stderr"}, X_Amz_Log_Type="Tail")
-    tail = tail_of(answer)
-    assert b"on stdout\n" in tail and b"on stderr\n" in tail
-    assert b"on stderr" not in worker.out.content() and b"on stdout" not in worker.err.content()
+@pytest.mark.parametrize("size", [1, 100, 500])
+def test_log_tail_has_both_streams(worker, size):
+    """All that the function wrote to either, and only then the platform's last lines."""
+    out, err = ("".join(f"{name} {n}\n" for n in range(size // 10 + 1)) for name in ("out", "err"))
+    for _ in range(5):
+        answer = worker.invoke({"print": out[:-1], "stderr": err[:-1]}, X_Amz_Log_Type="Tail")
+        tail = tail_of(answer).decode()
+        lines = tail.splitlines(keepends=True)
+        assert lines[0].startswith("START ") and lines[-2].startswith("END ") and lines[-1].startswith("REPORT "), tail
+        assert "".join(line for line in lines if line.startswith("out ")) == out
+        assert "".join(line for line in lines if line.startswith("err ")) == err
+        assert len(lines) == 3 + out.count("\n") + err.count("\n")
+    assert b"err" not in worker.out.content() and b"out" not in worker.err.content()
 
 
 @pytest.mark.parametrize("size", [3000, 4096, 5000, 100_000, 3_000_000])
