@@ -25,7 +25,7 @@ HARDENED_LINK := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
 
 PROXY_CFLAGS := $(ALL_CFLAGS) -fPIE -Wconversion -Wsign-conversion -DPYACTION_VERSION='"$(VERSION)"'
 # What depends on the Python there is. Not asked for by targets that install it first.
-ifneq ($(filter-out deps% run test clean help format,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out deps% run test clean help format image% dist fresh-test,$(or $(MAKECMDGOALS),all)),)
 -include $(BUILD)/python.mk
 endif
 $(BUILD)/python.mk: pyrunner/find-python
@@ -110,6 +110,7 @@ help:
 	@echo 'make fuzz        feed hostile input to what reads it, FUZZ_SECONDS each (docs/fuzzing.md)'
 	@echo 'make image       the container image; image-test tests it (docs/image.md)'
 	@echo 'make fresh-test  make run and make test in fresh containers of Debian 11, 12, 13'
+	@echo 'make dist        source archive, bills of materials, checksums'
 
 # Installed only where something is missing: needs no root and no network when all is there.
 .PHONY: deps deps-test deps-dev
@@ -166,7 +167,7 @@ check-scripts: all
 check-blackbox: all
 	PYACTION_BIN=$(BUILD)/pyaction $(PYTEST) test/blackbox
 
-include test/fuzz/fuzz.mk
+-include test/fuzz/fuzz.mk
 
 # --- benchmark ---------------------------------------------------------------------------------------------
 
@@ -201,8 +202,10 @@ asan:
 C_FILES := $(wildcard common/*.[ch] proxy/*.[ch] pyrunner/*.[ch] test/unit/*.[ch] test/bench/*.[ch])
 C_SOURCES := $(filter %.c,$(C_FILES))
 PYTHON_FILES := proxy/untar.py pyrunner/embed.py pyrunner/pyaction_bootstrap $(wildcard scripts/*.py) scripts/invoke scripts/package \
-	test/bench test/blackbox test/scripts test/unit/bootstrap
-SHELL_FILES := .ci/run pyrunner/find-python scripts/install-packages scripts/serve-example scripts/check-run
+	test/bench test/blackbox test/scripts test/unit/bootstrap test/image test/fuzz images/check-imports images/pip \
+	scripts/make-sbom
+SHELL_FILES := .ci/run pyrunner/find-python scripts/install-packages scripts/serve-example scripts/check-run \
+	images/lock images/install images/pip/install images/pip/pip scripts/make-dist test/image/blackbox test/image/fresh
 
 .PHONY: lint
 lint:
@@ -222,4 +225,4 @@ lint:
 format:
 	clang-format -i $(C_FILES)
 
-include images/image.mk
+-include images/image.mk

@@ -440,11 +440,11 @@ def compile_modules(root: str, main: str, module: str) -> bool:
     """
     packages = os.path.join(root, VIRTUALENV)
     failures: Dict[str, BaseException] = {}
-    binaries = os.path.join(packages, "bin")
+    scripts = (os.path.join(root, LAUNCHER_FILE), os.path.join(packages, "bin", ""))  # never imported
     for entry in list(walk(root)):
         if not entry.name.endswith(".py") or not entry.is_file(follow_symlinks=False):
             continue
-        if os.path.dirname(entry.path) == binaries:
+        if entry.path.startswith(scripts):
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -551,13 +551,14 @@ def compile_function(source: BinaryIO, target: BinaryIO, handler: Handler) -> No
 
 def main() -> int:
     """Entry point; returns the exit status."""
-    if len(sys.argv) == 5 and sys.argv[1] == "--modules":  # the part of the work that has a process of its own
-        warnings.showwarning = _say_warning
-        return 0 if compile_modules(*sys.argv[2:]) else 1
-    if len(sys.argv) != 2 or sys.stdin.isatty() or sys.stdout.isatty():
+    is_part = len(sys.argv) == 5 and sys.argv[1] == "--modules"  # of the work, which has a process of its own
+    if not is_part and (len(sys.argv) != 2 or sys.stdin.isatty() or sys.stdout.isatty()):
         print("usage: pyaction -compile MAIN <in.zip >out.zip", file=sys.stderr)
         return 2
     try:
+        if is_part:
+            warnings.showwarning = _say_warning
+            return 0 if compile_modules(*sys.argv[2:]) else 1
         with open(sys.stdout.fileno(), "wb", closefd=False) as target:
             compile_function(sys.stdin.buffer, target, split_handler(sys.argv[1]))
     except Failed as error:

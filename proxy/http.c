@@ -28,6 +28,8 @@ struct http_server {
 	size_t max_body;
 	size_t pending; /* requests that have been handed to the owner and are not completed */
 	bool listening;
+	uint64_t stopped_ms; /* when that ended */
+	bool closed_one; /* a connection has been closed in this turn of MHD_run() */
 	struct watch other_port;       /* of http_listen_also(), fd -1 when there is none */
 	struct timer other_port_pause; /* set while it cannot be accepted from */
 	struct timer trim;             /* set for a while after a large request */
@@ -527,7 +529,10 @@ static void on_mhd_connection(
 
 	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
 		connection_opened(server, mhd, slot);
-	} else if (connection != NULL) {
+		return;
+	}
+	server->closed_one = true;
+	if (connection != NULL) {
 		loop_unwatch(server->loop, &connection->end);
 		forget_end(server, connection);
 		free(connection);
@@ -558,8 +563,13 @@ static int pump(void *context)
 	MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
 
 	for (int turn = 0; turn < TURNS; turn++) {
+		server->closed_one = false;
 		(void) MHD_run(server->daemon);
 		show_ends(server);
+		/* At the limit of connections MHD does not listen, and sees only at the begin of a turn that it may
+		 * again: nothing would wake it for the clients that wait already. */
+		if (server->closed_one)
+			continue;
 		if (MHD_get_timeout(server->daemon, &timeout_ms) != MHD_YES)
 			return -1;
 		if (timeout_ms > 0)
@@ -709,21 +719,44 @@ int http_start(struct http_server **ret_server, struct loop *loop, const struct 
 	return 0;
 }
 
+/* Closing a listening socket resets the connections that wait in it: their clients believe them to be open, and may
+ * have sent their requests. */
+static void close_listener(struct http_server *server, int listen_fd)
+{
+	struct sockaddr_storage address;
+	socklen_t length = sizeof(address);
+	int fd;
+
+	while ((fd = accept4(listen_fd, (struct sockaddr *) &address, &length, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
+		(void) MHD_add_connection(server->daemon, fd, (struct sockaddr *) &address, length);
+		length = sizeof(address);
+	}
+	fd_close(listen_fd);
+}
+
 void http_stop_listening(struct http_server *server)
 {
 	if (!server->listening)
 		return;
 	server->listening = false;
-	fd_close((int) MHD_quiesce_daemon(server->daemon));
+	server->stopped_ms = loop_now_ms();
+	close_listener(server, (int) MHD_quiesce_daemon(server->daemon));
 	loop_timer_clear(server->loop, &server->other_port_pause);
 	loop_unwatch(server->loop, &server->other_port);
-	fd_close(server->other_port.fd);
+	if (server->other_port.fd >= 0)
+		close_listener(server, server->other_port.fd);
 	server->other_port.fd = -1;
 }
 
 bool http_is_idle(const struct http_server *server)
 {
-	return server->pending == 0;
+	enum { LINGER_MS = 50 }; /* for a request that was on its way to an open connection */
+	unsigned connections =
+		MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)->num_connections;
+
+	if (server->pending > 0)
+		return false;
+	return server->listening || connections == 0 || loop_now_ms() >= server->stopped_ms + LINGER_MS;
 }
 
 void http_free(struct http_server *server)

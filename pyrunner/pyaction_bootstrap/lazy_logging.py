@@ -25,8 +25,12 @@ class _Finder:
             return None
         sys.meta_path.remove(self)
         # The standard library's, even beside a logging.py of the function's: platforms have imported it by then.
-        module = stdlib.load(name)
-        self._set_up(module)
+        try:
+            module = stdlib.load(name)
+            self._set_up(module)
+        except BaseException:  # the function may catch it and try again
+            sys.meta_path.insert(0, self)
+            raise
         del sys.modules[name]  # else the import system, which is asking for it, would take its loader and load it again
         return existing_module.spec_for(name, module)
 

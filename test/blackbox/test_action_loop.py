@@ -12,15 +12,15 @@ echo "$GREETING" >&2
 [ -n "$__OW_WAIT_FOR_ACK" ] && echo '{"ok":true}' >&3
 while read -r line
 do
-	echo "log"
-	case $line in
-	*exits*) exit 7 ;;
-	*dies*) kill -9 $$ ;;
-	*scalar*) echo 5 >&3 ;;
-	*garbage*) echo '{"a":' >&3 ;;
-	*error*) echo '{"error": "its own"}' >&3 ;;
-	*) printf '{"got": %s}\n' "$line" >&3 ;;
-	esac
+    echo "log"
+    case $line in
+    *exits*) exit 7 ;;
+    *dies*) kill -9 $$ ;;
+    *scalar*) echo 5 >&3 ;;
+    *garbage*) echo '{"a":' >&3 ;;
+    *error*) echo '{"error": "its own"}' >&3 ;;
+    *) printf '{"got": %s}\n' "$line" >&3 ;;
+    esac
 done
 """
 

@@ -185,6 +185,68 @@ def test_zip_and_single_file_survive_crashes(server, tmp_path):
             assert one.result({}) == {"ok": 1}
 
 
+# --- the folder that an image reserves
+
+#: Runs a command where / has the entries that it has, and a folder: $1 is an empty one to build that in, $2 is what
+#: becomes /function.
+WITH_FUNCTION = """
+set -e
+root=$1 function=$2
+shift 2
+for entry in /*; do
+    [ -d "$entry" ] && [ "$entry" != /function ] || continue
+    mkdir "$root$entry"
+    mount --bind "$entry" "$root$entry"
+done
+mkdir "$root/function"
+mount --bind "$function" "$root/function"
+cd "$root"
+exec /usr/sbin/chroot . env --chdir=/tmp "$@"
+"""
+
+needs_mounts = pytest.mark.skipif(
+    subprocess.run(["unshare", "--mount", "mount", "--bind", "/usr", "/mnt"], capture_output=True).returncode != 0,
+    reason="may not mount anything here",
+)
+
+
+@pytest.fixture
+def container(server, tmp_path):
+    """Return a function that starts a server where the folder of these files is /function."""
+    def start(files, *words):
+        folder = write_files(tmp_path / "f", files)
+        (tmp_path / "root").mkdir()
+        folder.mkdir(exist_ok=True)
+        wrapper = ["unshare", "--mount", "sh", "-c", WITH_FUNCTION, "sh", str(tmp_path / "root"), str(folder)]
+        return server(options=words, wrapper=wrapper)
+
+    return start
+
+
+@needs_mounts
+@pytest.mark.parametrize(
+    ("files", "words", "kind"),
+    [
+        pytest.param(LAMBDA, ["lambda_function.lambda_handler"], "lambda", id="handler"),
+        pytest.param(LAMBDA, [], "lambda", id="no-handler"),
+        pytest.param({**LAMBDA, **OPENWHISK}, [], "openwhisk", id="usual"),
+    ],
+)
+def test_reserved_folder(container, files, words, kind):
+    """All that a person types is a mount and, maybe, the handler."""
+    one = container(files, *words)
+    assert one.result({"a": 1}) == ANSWERS[kind]
+    assert one.init("def main():\n    return {}\n").status == 403
+
+
+@needs_mounts
+def test_reserved_folder_that_is_empty(container):
+    """The same image, where the platform sends the code."""
+    one = container({})
+    assert one.init("def main(event):\n    return event\n").status == 200
+    assert one.result({"a": 1}) == {"a": 1}
+
+
 # --- requests
 
 

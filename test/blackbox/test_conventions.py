@@ -480,3 +480,20 @@ def test_doors_share_one_process(function):
             count += 1
             client.send(http_request("POST", path, b"{}"))
             assert client.read_answer().json == {"n": count}
+
+
+def test_pipelined_requests_to_all_doors(function):
+    """Answered in their order, each in its own form."""
+    one = function({"app.py": SOURCE}, "app.lambda_handler", options=["--scf-port", "0"])
+    client = one.connect()
+    client.send(
+        http_request("POST", "/run", b'{"value": {"kind": "string"}}')
+        + http_request("POST", LAMBDA_PATH, b'{"kind": "string"}')
+        + http_request("POST", SCF_PATH, b'{"kind": "exception"}')
+        + http_request("POST", "/nowhere", b"{}")
+        + http_request("POST", LAMBDA_PATH)
+    )
+    answers = [client.read_answer() for _ in range(5)]
+    assert [answer.status for answer in answers] == [200, 200, 430, 404, 200]
+    assert [answer.body for answer in answers[:2]] == [b'{"body":"text"}', b'"text"']
+    assert answers[4].json == {"event": {}}

@@ -13,7 +13,8 @@ import pytest
 from . import archives
 from .archives import file_entry, zip_of, zip_of_entries
 from .harness import (
-    MARKER, PYTHON, SANITIZED, STOP_SECONDS, Gate, alive, http_request, init_body, may_watch, wait_until,
+    MARKER, PYTHON, SANITIZED, STOP_SECONDS, Gate, alive, http_request, init_body, may_watch,
+    wait_until, write_files,
 )
 
 ECHO = "def main(event):\n    return event\n"
@@ -259,13 +260,14 @@ def test_users_modules_may_have_any_name(action):
 
 def test_users_modules_are_found_under_any_name(action, tmp_path):
     """What the function imports is its own file wherever python3 would find that; nobody else trips over it."""
-    for name in SHADOWS:
-        (tmp_path / f"{name}.py").write_text("WHO = 'mine'\n")
-    script = (
+    shadows = tmp_path / "shadows"
+    write_files(shadows, {f"{name}.py": "WHO = 'mine'\n" for name in SHADOWS})
+    program = tmp_path / "program.py"  # not -c, for which Python 3.13 imports some of them itself
+    program.write_text(
         "import sys\nsys.path.insert(0, '.')\n"
         f"print(*(n for n in {SHADOWS!r} if hasattr(__import__(n), 'WHO')))\n"
     )
-    plain = subprocess.run([PYTHON, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    plain = subprocess.run([PYTHON, str(program)], cwd=shadows, capture_output=True, text=True, check=True)
     names = plain.stdout.split()
     assert "token" in names
     main = f"own = {{name: __import__(name) for name in {names!r}}}\n" + TOUR

@@ -108,7 +108,7 @@ def test_result(worker):
     answer = worker.invoke({"a": 1})
     assert answer.status == 200
     assert answer.json == {"event": {"a": 1}, "runs": 1, "id": request_id(answer)}
-    assert set(answer.headers) == {
+    assert set(answer.headers) - {"connection"} == {  # which libmicrohttpd 0.9.72 sends
         "date", "content-type", "content-length", "x-amzn-requestid", "x-amz-executed-version",
     }
     assert answer.headers["content-type"] == "application/json"
@@ -387,6 +387,15 @@ def test_log_tail_has_both_streams(worker, size):
     assert b"err" not in worker.out.content() and b"out" not in worker.err.content()
 
 
+def test_log_tail_of_any_bytes(function):
+    """A log need not be text."""
+    source = "import os\ndef lambda_handler(event, context):\n    os.write(1, bytes(range(256)))\n"
+    one = function({NAME: source})
+    tail = tail_of(one.invoke({}, X_Amz_Log_Type="Tail"))
+    assert tail == one.out.content()
+    assert bytes(range(256)) in tail
+
+
 @pytest.mark.parametrize("size", [3000, 4096, 5000, 100_000, 3_000_000])
 def test_log_tail_is_the_last_4096_bytes(worker, size):
     text = "".join(f"{number:07}\n" for number in range(size // 8))
@@ -471,22 +480,22 @@ def test_output_of_the_import_is_before_start(function):
 
 def test_durations(worker):
     """Duration is the handler's time, Init Duration the import's and on the first line only."""
-    for seconds in (0, 0.3, 0):
+    for seconds in (0, 1, 0):
         worker.invoke({"sleep": seconds})
     lines = reports(worker)
     assert [line["init"] is not None for line in lines] == [True, False, False]
-    assert 300 <= lines[1]["duration"] < 2000
-    assert lines[0]["duration"] < 300 and lines[2]["duration"] < 300
+    assert 1000 <= lines[1]["duration"] < 3000
+    assert lines[0]["duration"] < 1000 and lines[2]["duration"] < 1000
     for line in lines:
         assert line["duration"] <= line["billed"] < line["duration"] + 1.01
 
 
 def test_init_duration_is_that_of_the_import(function):
-    one = function({NAME: "import time\ntime.sleep(0.4)\n" + WORKER})
+    one = function({NAME: "import time\ntime.sleep(1)\n" + WORKER})
     one.invoke({})
     line = reports(one)[0]
-    assert 400 <= line["init"] < 3000
-    assert line["duration"] < 400
+    assert 1000 <= line["init"] < 5000
+    assert line["duration"] < 1000
 
 
 def test_init_duration_after_a_crash(worker):
@@ -606,6 +615,20 @@ ARN = "arn:aws:lambda:eu-west-1:123456789012:function:mine"
 def test_name_in_the_path(context_of, name, arn):
     answer = context_of.invoke({}, LAMBDA_PATH.replace("function/", name + "/"))
     assert answer.json["arn"] == arn
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("a%0Ab%22%5C", 'a\nb"\\'), ("%e4%b8%ad", "中"), ("a%ff", "a\ufffd"), ("a/b", "a/b")]
+)
+def test_strange_name_in_the_path(context_of, name, text):
+    """Whatever it is, it reaches the function as text and breaks nothing."""
+    answer = context_of.invoke({}, LAMBDA_PATH.replace("function/", name + "/"))
+    assert answer.json["arn"] == f"arn:aws:lambda:us-east-1:012345678912:function:{text}"
+
+
+def test_header_that_is_no_utf8(context_of):
+    assert context_of.invoke({}, X_Amz_Tenant_Id="caf\xe9").json["tenant"] == "caf\ufffd"
+    assert context_of.invoke({}, X_Amzn_Trace_Id="\xff").json["trace"] == "\ufffd"
 
 
 def test_arn_by_variables(function):

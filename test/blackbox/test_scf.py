@@ -87,7 +87,8 @@ def test_result(worker):
     assert answer.status == 200
     result = answer.json
     assert (result["event"], result["runs"]) == ({"a": 1}, 1)
-    assert set(answer.headers) == {"date", "content-type", "content-length", "x-scf-request-id"}
+    headers = {"date", "content-type", "content-length", "x-scf-request-id"}
+    assert set(answer.headers) - {"connection"} == headers  # which libmicrohttpd 0.9.72 sends
     assert answer.headers["content-type"] == "application/json"
 
 
@@ -346,7 +347,7 @@ def test_cold_start_in_the_log(function):
         one.event_invoke(event)
     match = re.search(COLD.replace("{id}", r"\S+"), one.out.text())
     assert match, one.out.text()
-    assert 300 <= int(match["init"]) <= int(match["cold"]) < 3000
+    assert 300 <= int(match["init"]) <= int(match["cold"]) < 5000
     calls = re.split(r"(?m)^START ", one.out.text())[1:]
     assert ["Init Report" in call for call in calls] == [True, False, False, True, False]
 
@@ -354,15 +355,15 @@ def test_cold_start_in_the_log(function):
 def test_numbers_of_the_report(function):
     one = function({NAME: "import time\ndef main_handler(e, c):\n    x = bytearray(e['mb'] << 20)\n"
                           "    time.sleep(e['s'])\n    return len(x)\n"})
-    for identity, megabytes, seconds in (("small", 0, 0), ("large", 200, 0.3), ("again", 0, 0)):
+    for identity, megabytes, seconds in (("small", 0, 0), ("large", 200, 1), ("again", 0, 0)):
         one.event_invoke({"mb": megabytes, "s": seconds}, X_Scf_Request_Id=identity, X_Scf_Memory="512")
     numbers = {}
     for identity in ("small", "large", "again"):
         match = re.search(REPORT.replace("{id}", identity), lines_of(one, identity))
         assert match["size"] == "512"
         numbers[identity] = (int(match["ms"]), float(match["used"]))
-    assert 300 <= numbers["large"][0] < 3000
-    assert numbers["small"][0] < 300 and numbers["again"][0] < 300
+    assert 1000 <= numbers["large"][0] < 3000
+    assert numbers["small"][0] < 1000 and numbers["again"][0] < 1000
     assert 200 <= numbers["large"][1] < 300
     assert 5 <= numbers["small"][1] < 100
 

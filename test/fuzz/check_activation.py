@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from pyaction_bootstrap import environment, handle
 
@@ -61,7 +61,7 @@ def load_functions() -> List[Any]:
     atexit.register(shutil.rmtree, folder, True)
     with open(os.path.join(folder, "victim.py"), "w") as file:
         file.write(SOURCE)
-    loaded = []
+    loaded: List[Any] = []
     for convention, name in CONVENTIONS.items():
         handle._function = None
         status, payload = handle.handle(
@@ -81,12 +81,13 @@ _null = os.open("/dev/null", os.O_WRONLY)
 _own = [os.dup(1), os.dup(2)]
 
 
-def answer(message: Any, error: Optional[BaseException]) -> "tuple[bytes, bytes]":
+def answer(message: Any, error: Optional[BaseException]) -> Tuple[bytes, bytes]:
     """handle(), with the function's output out of the way."""
     os.dup2(_null, 1)
     os.dup2(_null, 2)
     try:
-        return handle.handle(message, error)
+        status, payload = handle.handle(message, error)
+        return status, payload
     finally:
         os.dup2(_own[0], 1)
         os.dup2(_own[1], 2)

@@ -26,12 +26,13 @@ $(BUILD)/fuzz/runner.a: $(call runner_objects,$(filter-out pyrunner/main.c,$(RUN
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 # Arguments: the target, and a source with main() or the option that brings one.
-fuzz_link_native = $(Q)$(CC) $(PROXY_CFLAGS) $(FUZZ_CFLAGS) -DFUZZ_CORPUS='"test/fuzz/corpus/$(1)"' -o $@ \
-	test/fuzz/fuzz_$(1).c $(FUZZ_HELPERS_$(1)) $(2) $(UNIT_LIBRARY) $(LDFLAGS) -pie -Wl,--as-needed \
-	-lzip -lz -lcjson -lmicrohttpd
-fuzz_link_embedding = $(Q)$(CC) $(RUNNER_CFLAGS) $(FUZZ_CFLAGS) -DFUZZ_CORPUS='"test/fuzz/corpus/$(1)"' -o $@ \
-	test/fuzz/fuzz_$(1).c test/fuzz/python_target.c $(FUZZ_HELPERS_$(1)) $(2) $(BUILD)/fuzz/runner.a $(LDFLAGS) $(RUNNER_LINK) -Wl,--as-needed -lzip
-fuzz_link = $(if $(filter $(1),$(FUZZ_EMBEDDING)),$(call fuzz_link_embedding,$(1),$(2)),$(call fuzz_link_native,$(1),$(2)))
+fuzz_flags = $(FUZZ_CFLAGS) -DFUZZ_CORPUS='"test/fuzz/corpus/$(1)"'
+fuzz_sources = test/fuzz/fuzz_$(1).c $(FUZZ_HELPERS_$(1)) $(2)
+fuzz_link_native = $(Q)$(CC) $(PROXY_CFLAGS) $(call fuzz_flags,$(1)) -o $@ $(call fuzz_sources,$(1),$(2)) \
+	$(UNIT_LIBRARY) $(LDFLAGS) -pie -Wl,--as-needed -lzip -lz -lcjson -lmicrohttpd
+fuzz_link_embedding = $(Q)$(CC) $(RUNNER_CFLAGS) $(call fuzz_flags,$(1)) -o $@ $(call fuzz_sources,$(1),$(2)) \
+	test/fuzz/python_target.c $(BUILD)/fuzz/runner.a $(LDFLAGS) $(RUNNER_LINK) -Wl,--as-needed -lzip
+fuzz_link = $(call fuzz_link_$(if $(filter $(1),$(FUZZ_EMBEDDING)),embedding,native),$(1),$(2))
 
 FUZZ_INPUTS := $(FUZZ_HEADERS) $(wildcard test/fuzz/*.c) test/fuzz/fuzz.mk $(UNIT_LIBRARY) $(BUILD)/fuzz/runner.a
 

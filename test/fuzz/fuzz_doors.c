@@ -152,7 +152,8 @@ static struct json_span member(const char *object, size_t length, const char *na
 {
 	struct json_span span = { NULL, 0 };
 
-	(void) json_find_member(object, length, name, &span);
+	if (json_find_member(object, length, name, &span) < 0)
+		span.start = NULL;
 	return span;
 }
 

@@ -154,8 +154,8 @@ def merge(build: Path, targets: Sequence[str]) -> bool:
         corpus.mkdir(parents=True, exist_ok=True)
         found.mkdir(parents=True, exist_ok=True)
         before = len(list(corpus.iterdir()))
-        # By edges alone: how often each was passed would keep hundreds of inputs.
-        words = command(build, target) + ["-merge=1", "-use_counters=0", str(corpus), str(found)]
+        # As few inputs as reach each edge: how often each was passed would keep hundreds more.
+        words = command(build, target) + ["-set_cover_merge=1", "-use_counters=0", str(corpus), str(found)]
         status = start(words, log).wait()
         after = list(corpus.iterdir())
         size = sum(path.stat().st_size for path in after)

@@ -349,6 +349,7 @@ ENVIRONMENTS: Seeds = {
     "hidden": b'{"__OW_A": "before"}\n{"a": "after"}\n{}',
 }
 
+
 def activations() -> Seeds:
     """The first byte chooses the convention."""
     values: Seeds = {
@@ -359,6 +360,7 @@ def activations() -> Seeds:
         "context": b'{"value": {"context": 1}, "namespace": "n", "transaction_id": "t", "api_key": 5}',
         "object": b'{"value": {"object": 1}}',
         "nan": b'{"value": {"nan": 1}}',
+        "error": b'{"value": {"error": {"a": 1}}}',
         "text": b'{"value": "text"}',
         "none": b'{"value": null}',
         "no-value": b"{}",
@@ -369,8 +371,8 @@ def activations() -> Seeds:
         "body-no-base64": b'{"pyaction": {"body": "a"}}',
         "body-no-text": b'{"pyaction": {"body": 1}}',
         "lambda": b'{"value": {"context": 1}, "pyaction": {"invoked_function_arn": "arn:a:b", "client_context": '
-        b'"{\\"custom\\": {}, \\"client\\": {}}", "cognito_identity": "{}", "trace_id": "Root=1", "tenant_id": "t"}}',
-        "lambda-bad-context": b'{"value": {"context": 1}, "pyaction": {"client_context": "[", "cognito_identity": "1"}}',
+        b'"{\\"custom\\": {}, \\"client\\": {}}", "cognito_identity": "{}", "trace_id": "a", "tenant_id": ""}}',
+        "lambda-bad": b'{"value": {"context": 1}, "pyaction": {"client_context": "[", "cognito_identity": "1"}}',
         "scf": b'{"value": {"context": 1}, "pyaction": {"scf": {"memory_limit_in_mb": 128, "time_limit_in_ms": 3000, '
         b'"function_name": "f", "secret_id": "s", "trigger_src": "timer"}}}',
         "odd-types": b'{"value": {}, "activation_id": [1], "deadline": {}, "pyaction": {"scf": [], "trace_id": 1}}',

@@ -122,6 +122,13 @@ class Compiler:
         (self.wheels / f"{name}-1.0-py3-none-any.whl").write_bytes(zip_of(content))
 
 
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server writes bytecode, as it does where nobody's shell forbids it."""
+    for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def compiler(tmp_path: Path) -> Compiler:
     return Compiler(tmp_path)
@@ -431,7 +438,7 @@ def bare_python(tmp_path_factory: Any) -> str:
 
 @pytest.mark.skipif(not list(Path("/usr/share/python-wheels").glob("pip-*.whl")), reason="no wheel of pip")
 def test_pip_from_the_distributions_wheel(compiler: Compiler, server: ActionServer, bare_python: str) -> None:
-    compiler.add_wheel("greet", GREET)
+    compiler.add_wheel("greet", GREET, "greet:tool")
     done = subprocess.run([bare_python, "-IS", BINARY.parent / "pycompile", "main"], input=zip_of(GREETER),
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=compiler.env, check=False)
     assert done.returncode == 0, done.stderr
@@ -498,7 +505,7 @@ def test_what_does_not_compile(compiler: Compiler, files: Mapping[str, str], pla
     "import sys\nif sys.version_info[0] < 3:\n    from old import x\n" + HELLO,
 ], ids=["not imported", "tried", "on a condition"])
 def test_what_does_not_compile_and_is_not_needed(compiler: Compiler, server: ActionServer, main: str) -> None:
-    files = {"__main__.py": main, "old.py": OLD, "templates/{{ x }}.py": "{{ }}"}
+    files = {"__main__.py": main, "old.py": OLD, "templates/{{ x }}.py": "{{ x y }}"}
     status, archive, messages = compiler.run(zip_of(files))
     assert status == 0
     assert sorted(line.partition(":1")[0].partition(":2")[0] for line in messages.splitlines()) == [
@@ -527,8 +534,8 @@ def test_warnings_of_the_compiler(compiler: Compiler) -> None:
     (b"PK\3\4", "main", "not a valid zip archive"), (b"\x1f\x8bxxx", "main", "not a valid tar.gz archive"),
     (zip_of({"../up.py": HELLO}), "main", "leads out"),
     (zip_of({"__main__.py": HELLO, "exec/x": ""}), "main", "'exec'"),
-    (zip_of({"a/" * 3000 + "x.py": ""}), "main", "too long"),
-    (tar_of({"a/" * 1500 + "b/" * 1000 + "x.py": "", "__main__.py": HELLO}), "main", "too long"),
+    (zip_of({"a/" * 2500 + "x.py": "", "__main__.py": HELLO}), "main", "too long"),
+    (tar_of({"a/" * 2500 + "x.py": "", "__main__.py": HELLO}), "main", "too long"),
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_what_is_refused(compiler: Compiler, code: bytes, main: str, reason: str) -> None:
     messages = compiler.refuse(code, main)
@@ -598,11 +605,6 @@ def test_nobody_takes_the_archive(compiler: Compiler) -> None:
     with open("/dev/full", "wb") as full:
         status, _, messages = compiler.run(zip_of({"__main__.py": HELLO}), stdout=full)
     assert (status, messages) == (1, "pyaction -compile: [Errno 28] No space left on device\n")
-
-
-def test_no_space_for_temporary_files(compiler: Compiler) -> None:
-    status, archive, messages = compiler.run(HELLO.encode(), "-compile", "main", env={"TMPDIR": "/proc/self"})
-    assert (status, archive) == (0, archive) or "Traceback" not in messages
 
 
 @pytest.mark.parametrize(("words", "message"), [

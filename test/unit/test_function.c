@@ -6,11 +6,36 @@
 #include "tap.h"
 #include "tree.h"
 
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #define MARKER LOGS_MARKER "\n"
 
 static char self[PATH_MAX];
+
+/* --- the clock --------------------------------------------------------------------------------------- */
+
+static uint64_t clock_ahead_ms;
+
+/* In place of the C library's, for tests of what takes minutes. Waits take as long as they always do, and end then. */
+int clock_gettime(clockid_t clock_id, struct timespec *now)
+{
+	int r = (int) syscall(SYS_clock_gettime, clock_id, now);
+
+	now->tv_sec += (time_t) (clock_ahead_ms / 1000);
+	now->tv_nsec += (long) (clock_ahead_ms % 1000) * 1000000;
+	if (now->tv_nsec >= 1000000000) {
+		now->tv_nsec -= 1000000000;
+		now->tv_sec++;
+	}
+	return r;
+}
+
+static void advance_clock(uint64_t ms)
+{
+	clock_ahead_ms += ms;
+}
 
 /* --- the unpacker: this program with a directory as its argument ------------------------------------- */
 
@@ -43,6 +68,17 @@ struct asked {
 	enum outcome_kind kind;
 	char *payload; /* NULL: text counts */
 	char text[700];
+	enum convention convention;
+	int wait_status;
+	struct limits limits;
+	uint64_t run_us, init_us;
+	long peak_kb;
+	char *log;
+	/* What a platform was asked, and what it is to answer. */
+	struct limits adjusted, limits_at_message;
+	bool wants_log;
+	int messages, ends, told_at_message;
+	struct cold_start cold_start;
 	struct asked *next; /* all of a test, for freeing */
 };
 
@@ -57,10 +93,13 @@ static struct {
 	int fds;
 } test;
 
+static void note_asked(char letter);
+
 static void on_outcome(void *context, struct outcome *outcome)
 {
 	struct asked *asked = context;
 
+	note_asked('D');
 	asked->calls++;
 	asked->done = true;
 	asked->kind = outcome->kind;
@@ -68,6 +107,13 @@ static void on_outcome(void *context, struct outcome *outcome)
 		diag("the length of the payload is wrong");
 	asked->payload = steal_ptr(&outcome->payload);
 	(void) snprintf(asked->text, sizeof(asked->text), "%s", outcome->text);
+	asked->convention = outcome->convention;
+	asked->wait_status = outcome->wait_status;
+	asked->limits = outcome->limits;
+	asked->run_us = outcome->run_us;
+	asked->init_us = outcome->init_us;
+	asked->peak_kb = outcome->peak_kb;
+	asked->log = steal_ptr(&outcome->log);
 	test.told++;
 }
 
@@ -95,27 +141,45 @@ static const struct platform platform = { .markers = true, .make_message = make_
 
 enum kind { INVOCATION_INIT, INVOCATION_RUN };
 
-static struct asked *submit(enum kind kind, const char *text)
+static struct asked *asked_new(const char *text)
 {
 	struct asked *asked = calloc(1, sizeof(*asked));
 
 	asked->message = copy_body(text);
 	asked->next = test.all;
 	test.all = asked;
+	return asked;
+}
+
+static struct asked *submit_prepared(enum kind kind, const struct platform *of_run, struct asked *asked)
+{
 	if (kind == INVOCATION_INIT)
-		function_init(test.function, copy_body(text), strlen(text), on_outcome, asked);
+		function_init(test.function, copy_body(asked->message), strlen(asked->message), on_outcome, asked);
 	else
-		function_run(test.function, &platform, on_outcome, asked);
+		function_run(test.function, of_run, on_outcome, asked);
+	return asked;
+}
+
+static struct asked *submit(enum kind kind, const char *text)
+{
+	return submit_prepared(kind, &platform, asked_new(text));
+}
+
+static struct asked *wait_for(struct asked *asked)
+{
+	if (!run_until(test.loop, &asked->done))
+		diag("no outcome");
 	return asked;
 }
 
 static struct asked *ask(enum kind kind, const char *text)
 {
-	struct asked *asked = submit(kind, text);
+	return wait_for(submit(kind, text));
+}
 
-	if (!run_until(test.loop, &asked->done))
-		diag("no outcome");
-	return asked;
+static struct asked *ask_platform(const struct platform *of_run, const char *text)
+{
+	return wait_for(submit_prepared(INVOCATION_RUN, of_run, asked_new(text)));
 }
 
 static struct asked *run(const char *text)
@@ -185,17 +249,25 @@ static bool work_dir_is(const char *wanted)
 	return same;
 }
 
-static void set_up(const char *mode)
+/* DOUBLE_INIT of the runner that the next set_up() starts. */
+static const char *double_init;
+
+/* more: what a configuration can have besides its paths. */
+static void set_up_with(const char *mode, const struct function_config *more)
 {
-	struct function_config config = {
-		.runner_path = self, .unzip_path = self, .limits = { LIMITS_DEFAULT, LIMITS_DEFAULT }
-	};
+	struct function_config config = { .runner_path = self,
+		.unzip_path = self,
+		.untar_path = "/nonexistent/untar",
+		.limits = more->limits,
+		.convention = more->convention,
+		.tell = more->tell };
 	struct err err;
 	int out[2], error[2];
 
 	test.fds = count_open_fds();
 	(void) setenv("RUNNER_DOUBLE", mode, 1);
-	(void) unsetenv("DOUBLE_INIT");
+	(void) (double_init != NULL ? setenv("DOUBLE_INIT", double_init, 1) : unsetenv("DOUBLE_INIT"));
+	double_init = NULL;
 	config.work_dir = test.work_dir = tree_new();
 	if (pipe2(out, O_CLOEXEC) < 0 || pipe2(error, O_CLOEXEC) < 0)
 		bail_out("no pipe");
@@ -214,6 +286,11 @@ static void set_up(const char *mode)
 	if (logs_new(&test.logs, test.loop, &err) < 0 ||
 		function_new(&test.function, test.loop, test.logs, &config, &err) < 0)
 		bail_out("%s", err.text);
+}
+
+static void set_up(const char *mode)
+{
+	set_up_with(mode, &(struct function_config) { .limits = { LIMITS_DEFAULT, LIMITS_DEFAULT } });
 }
 
 static bool has_no_children(void)
@@ -251,6 +328,7 @@ static void tear_down(void)
 		wrong += test.all->calls != 1;
 		free(test.all->message);
 		free(test.all->payload);
+		free(test.all->log);
 		free(test.all);
 		test.all = next;
 	}
@@ -304,6 +382,12 @@ static void test_archives(void)
 	ok(is_initialized(ask(INVOCATION_INIT, ZIP_GOOD)), "a good one after that");
 	ok(work_dir_is("pyaction-....../ 700\npyaction-....../PKgood 644 ''\n"), "... in a directory of its own");
 	ok(is_outcome(run("{}"), OUTCOME_SUCCESS, "{}"), "... runs");
+	tear_down();
+
+	set_up("script");
+	ok(is_outcome(ask(INVOCATION_INIT, ZIP("H4sI")), OUTCOME_INTERNAL_ERROR,
+		   "cannot start '/nonexistent/untar': No such file or directory"),
+		"a tar.gz archive has another unpacker");
 	tear_down();
 }
 
@@ -827,6 +911,772 @@ static void test_free_after_stop(void)
 	tear_down();
 }
 
+/* --- a platform with lines and limits ---------------------------------------------------------------- */
+
+/* What the platform was asked, in order: a letter for each call, a repeated one once. a: adjust_limits, m:
+ * make_message, s: log_start, S: with a cold start, w: wants_log, e: log_end, D: on_done. */
+static char asked_order[200];
+
+static void note_asked(char letter)
+{
+	size_t length = strlen(asked_order);
+
+	if (length + 1 < sizeof(asked_order) && (length == 0 || asked_order[length - 1] != letter))
+		asked_order[length] = letter;
+}
+
+static bool was_asked(const char *wanted)
+{
+	bool right = tap_is_str(asked_order, wanted);
+
+	memset(asked_order, 0, sizeof(asked_order));
+	return right;
+}
+
+static void cloud_adjust_limits(void *context, struct limits *limits)
+{
+	const struct asked *asked = context;
+
+	note_asked('a');
+	if (asked->adjusted.timeout_ms != 0)
+		limits->timeout_ms = asked->adjusted.timeout_ms;
+	if (asked->adjusted.memory_mb != 0)
+		limits->memory_mb = asked->adjusted.memory_mb;
+}
+
+static char *cloud_make_message(void *context, const struct limits *limits, size_t *ret_length)
+{
+	struct asked *asked = context;
+
+	note_asked('m');
+	asked->messages++;
+	asked->told_at_message = test.told;
+	asked->limits_at_message = *limits;
+	return make_message(context, limits, ret_length);
+}
+
+static char *cloud_log_start(void *context, const struct cold_start *cold_start)
+{
+	struct asked *asked = context;
+
+	note_asked(cold_start != NULL ? 'S' : 's');
+	if (cold_start != NULL)
+		asked->cold_start = *cold_start;
+	return strdup(cold_start != NULL ? "START cold\n" : "START\n");
+}
+
+static char *cloud_log_end(void *context, const struct outcome *outcome)
+{
+	struct asked *asked = context;
+	char *lines = NULL;
+
+	note_asked('e');
+	asked->ends++;
+	if (asprintf(&lines, "END %d\n", (int) outcome->kind) < 0)
+		bail_out("no memory");
+	return lines;
+}
+
+static bool cloud_wants_log(void *context)
+{
+	const struct asked *asked = context;
+
+	note_asked('w');
+	return asked->wants_log;
+}
+
+static struct platform cloud = {
+	.adjust_limits = cloud_adjust_limits,
+	.make_message = cloud_make_message,
+	.log_start = cloud_log_start,
+	.log_end = cloud_log_end,
+	.wants_log = cloud_wants_log,
+};
+
+static struct asked *submit_to_cloud(const char *text)
+{
+	return submit_prepared(INVOCATION_RUN, &cloud, asked_new(text));
+}
+
+static struct asked *run_prepared(struct asked *asked)
+{
+	return wait_for(submit_prepared(INVOCATION_RUN, &cloud, asked));
+}
+
+static struct asked *run_on_cloud(const char *text)
+{
+	return run_prepared(asked_new(text));
+}
+
+static void set_up_cloud(unsigned timeout_ms, unsigned memory_mb)
+{
+	set_up("script");
+	cloud.limits = (struct limits) { .timeout_ms = timeout_ms, .memory_mb = memory_mb };
+	memset(asked_order, 0, sizeof(asked_order));
+}
+
+static void test_platform(void)
+{
+	struct asked *asked;
+
+	set_up_cloud(0, 0);
+	ok(is_outcome(run_on_cloud("{}"), OUTCOME_NOT_INITIALIZED, "no action defined yet"), "without a function");
+	ok(was_asked("D") && came_out("") && came_error(""), "... the platform is not asked anything");
+	ok(is_initialized(init("main")) && was_asked("D"), "nor at init");
+	ok(is_outcome(
+		   run_on_cloud("<out hi~;err ho~;reply success>"), OUTCOME_SUCCESS, "<out hi~;err ho~;reply success>"),
+		"a run");
+	ok(was_asked("amSwewD"), "... asks the platform for all, in order");
+	ok(came_out("START cold\nhi\nEND 1\n") && came_error("ho\n"),
+		"... its lines are around the output, no markers");
+	ok(is_outcome(run_on_cloud("<out hi;reply function_error>"), OUTCOME_FUNCTION_ERROR,
+		   "<out hi;reply function_error>") &&
+			was_asked("amswewD"),
+		"another");
+	ok(came_out("START\nhi\nEND 4\n") && came_error(""), "... is no cold start");
+	ok(is_outcome(run("<out other;reply success>"), OUTCOME_SUCCESS, "<out other;reply success>") &&
+			came_out("other\n" MARKER) && came_error(MARKER) && was_asked("D"),
+		"a run through another platform has that one's");
+	asked = run_on_cloud("<out bye;exit 3>");
+	ok(is_outcome(asked, OUTCOME_EXITED, "command exited (exit status 3)") && was_asked("amswewD") &&
+			came_out("START\nbye\nEND 7\n"),
+		"one that ends the process has its lines");
+	ok(WIFEXITED(asked->wait_status) && WEXITSTATUS(asked->wait_status) == 3, "... and the wait status");
+	ok(is_outcome(run_on_cloud("<reply bad_request>"), OUTCOME_BAD_REQUEST, "<reply bad_request>") &&
+			came_out("START cold\nEND 10\n"),
+		"one that is not understood, too");
+	tear_down();
+}
+
+static void test_platform_without_lines(void)
+{
+	static const struct platform bare = { .make_message = make_message };
+
+	set_up("script");
+	ok(is_initialized(init("main")), "init");
+	ok(is_outcome(ask_platform(&bare, "<out hi;reply success>"), OUTCOME_SUCCESS, "<out hi;reply success>") &&
+			came_out("hi") && came_error(""),
+		"a platform with nothing has the output as it is");
+	tear_down();
+}
+
+static char *fail_to_make_message(void *context, const struct limits *limits, size_t *ret_length)
+{
+	(void) context;
+	(void) limits;
+	(void) ret_length;
+	return NULL;
+}
+
+static void test_no_message(void)
+{
+	static const struct platform poor = {
+		.make_message = fail_to_make_message, .log_start = cloud_log_start, .log_end = cloud_log_end
+	};
+
+	set_up_cloud(0, 0);
+	ok(is_initialized(init("main")) && was_asked("D"), "init");
+	ok(is_outcome(
+		   ask_platform(&poor, "{}"), OUTCOME_INTERNAL_ERROR, "Out of memory for the message to the runner.") &&
+			came_out("") && was_asked("D"),
+		"a run without a message has no lines");
+	ok(is_outcome(run_on_cloud("{}"), OUTCOME_SUCCESS, "{}") && came_out("START cold\nEND 1\n"),
+		"the next one runs");
+	tear_down();
+}
+
+static void test_wanted_log(void)
+{
+	struct asked *asked = asked_new("<out hi;reply success>");
+
+	set_up_cloud(0, 0);
+	ok(is_initialized(init("main")) && came_out(""), "init");
+	asked->wants_log = true;
+	ok(is_outcome(run_prepared(asked), OUTCOME_SUCCESS, "<out hi;reply success>") &&
+			tap_is_str(asked->log, "START cold\nhi\nEND 1\n"),
+		"the log, where it is wanted");
+	ok(tap_is_str(run_on_cloud("{}")->log, NULL), "... only there");
+	asked = asked_new("<out hi;kill 9>");
+	asked->wants_log = true;
+	ok(run_prepared(asked)->kind == OUTCOME_EXITED && tap_is_str(asked->log, "START\nhi\nEND 7\n"),
+		"... and when the process ends");
+	tear_down();
+}
+
+/* A message is made when its invocation's turn has come: deadlines count from there. */
+static void test_turn(void)
+{
+	enum { RUNS = 5 };
+	struct asked *runs[RUNS];
+	bool right = true;
+
+	set_up_cloud(0, 0);
+	(void) submit_init("main");
+	for (int i = 0; i < RUNS; i++)
+		runs[i] = submit_to_cloud("{}");
+	ok(was_asked(""), "in the queue no message is made");
+	for (int i = 0; i < RUNS; i++)
+		right = run_until(test.loop, &runs[i]->done) && runs[i]->told_at_message == i + 1 &&
+			runs[i]->messages == 1 && right;
+	ok(right && was_asked("DamSwewDamswewDamswewDamswewDamswewD"), "each is made when the one before has ended");
+	tear_down();
+}
+
+static void test_unread_message(void)
+{
+	struct asked *asked;
+
+	set_up_cloud(0, 0);
+	ok(is_initialized(init("main")) && was_asked("D"), "init");
+	kill_unnoticed();
+	asked = run_on_cloud("<out hi;reply success>");
+	ok(is_outcome(asked, OUTCOME_SUCCESS, "<out hi;reply success>"), "a run that a dead runner never saw");
+	ok(was_asked("amSwewD") && asked->messages == 1 && came_out("START cold\nhi\nEND 1\n"),
+		"... has one message, and its lines once");
+	kill_unnoticed();
+	(void) setenv("DOUBLE_INIT", "exit 4", 1);
+	asked = run_on_cloud("{}");
+	ok(is_outcome(asked, OUTCOME_INIT_EXITED, "Cannot start action. Check logs for details. (exit status 4)"),
+		"one for which no other could be started");
+	ok(was_asked("amswewD") && asked->messages == 1 && came_out("START\nEND 6\n"), "... has them, too");
+	(void) unsetenv("DOUBLE_INIT");
+	ok(is_outcome(run_on_cloud("{}"), OUTCOME_SUCCESS, "{}") && came_out("START cold\nEND 1\n"),
+		"the next one runs");
+	tear_down();
+}
+
+/* One that nobody ever reads. */
+static void test_message_never_read(void)
+{
+	struct asked *asked;
+
+	set_up_cloud(0, 0);
+	ok(is_initialized(init("main")) && was_asked("D"), "init");
+	kill_unnoticed();
+	(void) setenv("RUNNER_DOUBLE", "exit", 1);
+	asked = run_on_cloud("{}");
+	ok(asked->calls == 1 && asked->kind == OUTCOME_INIT_EXITED && asked->messages == 1 && asked->ends == 1,
+		"a run whose runners end before they read anything is given up: %s", asked->text);
+	ok(came_out("START cold\nEND 6\n"), "... with its lines");
+	(void) setenv("RUNNER_DOUBLE", "script", 1);
+	(void) settle();
+	ok(is_outcome(run_on_cloud("{}"), OUTCOME_SUCCESS, "{}"), "the next finds one that works");
+	tear_down();
+}
+
+/* --- cold starts ------------------------------------------------------------------------------------- */
+
+static void test_cold_start(void)
+{
+	struct asked *asked;
+
+	double_init = "status {\"status\":\"initialized\",\"peak_kb\":1234}";
+	set_up_cloud(0, 0);
+	ok(is_initialized(init("main")), "init");
+	asked = run_on_cloud("{}");
+	ok(asked->cold_start.init_us > 0 && asked->cold_start.init_us < 20000000 && asked->cold_start.peak_kb == 1234,
+		"the first run is told of the cold start: %llu us, %ld KB",
+		(unsigned long long) asked->cold_start.init_us, asked->cold_start.peak_kb);
+	is_int(asked->init_us, asked->cold_start.init_us, "... its outcome has the same time");
+	asked = run_on_cloud("{}");
+	ok(asked->cold_start.init_us == 0 && asked->init_us == 0, "the second is not");
+	(void) run_on_cloud("<exit 1>");
+	asked = run_on_cloud("{}");
+	ok(asked->cold_start.init_us > 0 && asked->init_us == asked->cold_start.init_us,
+		"after a crash there is one again");
+	/* Told to whom cannot use it: it is over all the same. */
+	(void) run("<exit 1>");
+	asked = run("{}");
+	ok(asked->init_us > 0 && asked->cold_start.init_us == 0, "a run through another platform has the time");
+	asked = run_on_cloud("{}");
+	ok(asked->init_us == 0 && asked->cold_start.init_us == 0, "... and the next none");
+	tear_down();
+}
+
+static void test_measures(void)
+{
+	struct asked *asked;
+	uint64_t before_ms;
+
+	double_init = "status {\"status\":\"initialized\",\"peak_kb\":1234}";
+	set_up_cloud(0, 0);
+	asked = init("main");
+	ok(asked->run_us == 0 && asked->init_us == 0 && asked->peak_kb == 1234, "an init has its peak and no time");
+	before_ms = loop_now_ms();
+	asked = submit_to_cloud("<kill 19;status {\"status\":\"success\",\"peak_kb\":4321}>");
+	(void) waitid(P_PID, (id_t) only_child(), &(siginfo_t) { 0 }, WSTOPPED | WNOWAIT);
+	advance_clock(5000);
+	(void) kill(only_child(), SIGCONT);
+	(void) run_until(test.loop, &asked->done);
+	ok(asked->run_us >= 5000000 && asked->run_us <= (loop_now_ms() - before_ms + 1) * 1000, "a run took %llu us",
+		(unsigned long long) asked->run_us);
+	is_int(asked->peak_kb, 4321, "... and what its reply says");
+	asked = run_on_cloud("{}");
+	is_int(asked->peak_kb, 0, "one whose reply says nothing has no peak");
+	asked = run_on_cloud("<status {\"status\":\"success\",\"peak_kb\":\"9\"}>");
+	ok(asked->kind == OUTCOME_SUCCESS && asked->peak_kb == 0, "... nor one that says nonsense");
+	asked = run_on_cloud("<grow 200;exit 1>");
+	ok(asked->peak_kb >= 200 * 1024 && asked->peak_kb < 400 * 1024, "one that ended has the process's: %ld KB",
+		asked->peak_kb);
+	tear_down();
+}
+
+/* --- limits ------------------------------------------------------------------------------------------ */
+
+static bool has_limits(const struct asked *asked, unsigned timeout_ms, unsigned memory_mb)
+{
+	return tap_is_int(asked->limits.timeout_ms, timeout_ms) && tap_is_int(asked->limits.memory_mb, memory_mb);
+}
+
+/* config: the server's. adjusted: what the platform makes of its own for an invocation, 0 for as they are. */
+static void check_limits(struct limits config, struct limits adjusted, unsigned timeout_ms, unsigned memory_mb)
+{
+	struct asked *asked = asked_new("{}");
+
+	set_up_with("script", &(struct function_config) { .limits = config });
+	cloud.limits = (struct limits) { .timeout_ms = 30000, .memory_mb = 3000 };
+	asked->adjusted = adjusted;
+	ok(is_initialized(init("main")) &&
+			has_limits(test.all, config.timeout_ms != LIMITS_DEFAULT ? config.timeout_ms : 0,
+				config.memory_mb != LIMITS_DEFAULT ? config.memory_mb : 0),
+		"an init has the server's limits");
+	ok(run_prepared(asked)->kind == OUTCOME_SUCCESS && has_limits(asked, timeout_ms, memory_mb),
+		"a run has %u ms and %u MB", timeout_ms, memory_mb);
+	ok(asked->limits_at_message.timeout_ms == timeout_ms && asked->limits_at_message.memory_mb == memory_mb,
+		"... which its message is made with");
+	tear_down();
+}
+
+static void test_whose_limits(void)
+{
+	const struct limits none = { LIMITS_DEFAULT, LIMITS_DEFAULT };
+
+	check_limits(none, (struct limits) { 0, 0 }, 30000, 3000);
+	check_limits(none, (struct limits) { 40000, 0 }, 40000, 3000);
+	check_limits(none, (struct limits) { 0, 4000 }, 30000, 4000);
+	check_limits((struct limits) { 50000, LIMITS_DEFAULT }, (struct limits) { 40000, 4000 }, 50000, 4000);
+	check_limits((struct limits) { LIMITS_DEFAULT, 5000 }, (struct limits) { 40000, 4000 }, 40000, 5000);
+	check_limits((struct limits) { 0, 0 }, (struct limits) { 40000, 4000 }, 0, 0);
+}
+
+#define TIME_LIMIT(ms) "The action exceeded its time limits of " ms " milliseconds."
+#define MEMORY_LIMIT(mb) "The action exhausted its memory of " mb " megabytes and was aborted."
+
+static bool was_killed(const struct asked *asked)
+{
+	return WIFSIGNALED(asked->wait_status) && WTERMSIG(asked->wait_status) == SIGKILL;
+}
+
+static void test_timeout(void)
+{
+	struct asked *asked, *next;
+
+	set_up_cloud(40, 0);
+	ok(is_initialized(init("main")) && was_asked("D"), "init");
+	asked = submit_to_cloud("<out before~;err too~;fork;pause>");
+	next = submit_to_cloud("{}");
+	ok(run_until(test.loop, &asked->done) && is_outcome(asked, OUTCOME_TIMED_OUT, TIME_LIMIT("40")),
+		"a run that lasts");
+	ok(was_killed(asked) && asked->run_us >= 40000 && has_limits(asked, 40, 0), "... is killed");
+	ok(came_out("START cold\nbefore\nEND 8\n") && came_error("too\n"), "... its output and its lines are there");
+	ok(run_until(test.loop, &next->done) && is_outcome(next, OUTCOME_SUCCESS, "{}") &&
+			came_out("START cold\nEND 1\n"),
+		"the next one has a fresh process");
+	tear_down();
+
+	set_up_with("script", &(struct function_config) { .limits = { 40, LIMITS_DEFAULT } });
+	ok(is_initialized(init("main")), "init");
+	ok(is_outcome(run("<out hi;pause>"), OUTCOME_TIMED_OUT, TIME_LIMIT("40")), "one of a platform without limits");
+	ok(came_out("hi\n" MARKER) && came_error(MARKER), "... has the server's, and its markers");
+	tear_down();
+}
+
+/* Stops in the run, and has gone on for as long as the clock says. */
+static struct asked *stopped_run(uint64_t ms)
+{
+	struct asked *asked = submit_to_cloud("<kill 19;reply success>");
+
+	(void) waitid(P_PID, (id_t) only_child(), &(siginfo_t) { 0 }, WSTOPPED | WNOWAIT);
+	advance_clock(ms);
+	run_ms(test.loop, 10);
+	return asked;
+}
+
+static void test_timeout_counts(void)
+{
+	struct asked *asked, *next;
+	pid_t pid;
+
+	set_up_cloud(60000, 0);
+	ok(is_initialized(init("main")), "init");
+	pid = only_child();
+	asked = stopped_run(59000);
+	next = submit_to_cloud("<kill 19;reply success>");
+	ok(!asked->done, "a run of 59 seconds goes on");
+	(void) kill(pid, SIGCONT);
+	ok(run_until(test.loop, &asked->done) && asked->kind == OUTCOME_SUCCESS, "... to its end");
+	(void) waitid(P_PID, (id_t) pid, &(siginfo_t) { 0 }, WSTOPPED | WNOWAIT);
+	advance_clock(59000);
+	run_ms(test.loop, 10);
+	ok(!next->done, "the next has waited for it, and has its own 60 seconds");
+	advance_clock(1100);
+	ok(run_until(test.loop, &next->done) && is_outcome(next, OUTCOME_TIMED_OUT, TIME_LIMIT("60000")),
+		"... not more");
+	ok(is_outcome(run_on_cloud("{}"), OUTCOME_SUCCESS, "{}"), "another");
+	pid = only_child();
+	advance_clock(3600000);
+	run_ms(test.loop, 10);
+	ok(only_child() == pid && kill(pid, 0) == 0 && is_outcome(run_on_cloud("{}"), OUTCOME_SUCCESS, "{}"),
+		"an idle process has no limit");
+	tear_down();
+}
+
+/* Loading has at least 10 seconds, and no less than a run. */
+static void check_init_timeout(unsigned timeout_ms, uint64_t lasting_ms, const char *text)
+{
+	struct asked *asked;
+
+	set_up_with("script", &(struct function_config) { .limits = { timeout_ms, LIMITS_DEFAULT } });
+	asked = submit_init("<out loading~;pause>");
+	run_ms(test.loop, 20);
+	advance_clock(lasting_ms - 500);
+	run_ms(test.loop, 20);
+	ok(!asked->done, "with a limit of %u ms an init may take %llu", timeout_ms,
+		(unsigned long long) lasting_ms - 500);
+	advance_clock(600);
+	ok(run_until(test.loop, &asked->done) && is_outcome(asked, OUTCOME_TIMED_OUT, text) && was_killed(asked),
+		"... not %llu", (unsigned long long) lasting_ms + 100);
+	ok(came_out("loading\n" MARKER) && came_error(MARKER), "... and has markers");
+	ok(work_dir_is("") && is_outcome(run("{}"), OUTCOME_NOT_INITIALIZED, "no action defined yet"),
+		"there is no function");
+	ok(is_initialized(init("main")), "the next init works");
+	tear_down();
+}
+
+static void test_init_timeout(void)
+{
+	struct asked *asked;
+
+	check_init_timeout(50, LIMIT_INIT_MS, TIME_LIMIT("50"));
+	check_init_timeout(20000, 20000, TIME_LIMIT("20000"));
+
+	set_up_cloud(50, 0);
+	ok(is_initialized(init("main")), "init");
+	(void) setenv("DOUBLE_INIT", "kill 19;reply initialized", 1);
+	(void) run_on_cloud("<exit 1>");
+	(void) came_out("START cold\nEND 7\n");
+	asked = submit_to_cloud("{}");
+	(void) waitid(P_PID, (id_t) only_child(), &(siginfo_t) { 0 }, WSTOPPED | WNOWAIT);
+	advance_clock(LIMIT_INIT_MS - 500);
+	run_ms(test.loop, 20);
+	ok(!asked->done, "loading again may take as long");
+	(void) kill(only_child(), SIGCONT);
+	ok(run_until(test.loop, &asked->done) && is_outcome(asked, OUTCOME_SUCCESS, "{}"),
+		"... before a run that has its own");
+	(void) came_out("START cold\nEND 1\n");
+	(void) setenv("DOUBLE_INIT", "pause", 1);
+	(void) run_on_cloud("<exit 1>");
+	(void) came_out("START\nEND 7\n");
+	asked = submit_to_cloud("{}");
+	run_ms(test.loop, 20);
+	advance_clock(LIMIT_INIT_MS + 100);
+	ok(run_until(test.loop, &asked->done) && is_outcome(asked, OUTCOME_TIMED_OUT, TIME_LIMIT("50")),
+		"... not longer");
+	(void) unsetenv("DOUBLE_INIT");
+	ok(is_outcome(run_on_cloud("{}"), OUTCOME_SUCCESS, "{}"), "the next run loads it");
+	tear_down();
+}
+
+static void test_memory_watched(void)
+{
+	struct asked *asked;
+
+	set_up_cloud(0, 200);
+	ok(is_initialized(init("main")) && was_asked("D"), "init");
+	asked = run_on_cloud("<out before~;grow 300;pause>");
+	ok(is_outcome(asked, OUTCOME_OUT_OF_MEMORY, MEMORY_LIMIT("200")), "a run that takes too much memory");
+	ok(was_killed(asked) && asked->peak_kb > 200 * 1024 && has_limits(asked, 0, 200), "... is killed, with %ld KB",
+		asked->peak_kb);
+	ok(came_out("START cold\nbefore\nEND 9\n"), "... its output and its lines are there");
+	ok(is_outcome(run_on_cloud("<grow 100;reply success>"), OUTCOME_SUCCESS, "<grow 100;reply success>"),
+		"the next one may take some");
+	tear_down();
+
+	set_up_cloud(60000, 200);
+	ok(is_initialized(init("main")), "init");
+	ok(is_outcome(run_on_cloud("<grow 300;pause>"), OUTCOME_OUT_OF_MEMORY, MEMORY_LIMIT("200")),
+		"with a limit in time, too, memory counts at once");
+	cloud.limits.timeout_ms = 50;
+	ok(is_outcome(run_on_cloud("<pause>"), OUTCOME_TIMED_OUT, TIME_LIMIT("50")), "... and time in time");
+	tear_down();
+
+	double_init = "grow 300;pause";
+	set_up_with("script", &(struct function_config) { .limits = { LIMITS_DEFAULT, 200 } });
+	asked = submit_init("main");
+	(void) unsetenv("DOUBLE_INIT"); /* for the runner that is started at its end */
+	ok(is_outcome(wait_for(asked), OUTCOME_OUT_OF_MEMORY, MEMORY_LIMIT("200")) && was_killed(asked),
+		"an init that takes too much");
+	ok(came_out(MARKER) && came_error(MARKER) && work_dir_is(""), "... leaves nothing");
+	ok(is_initialized(init("main")), "the next init works");
+	tear_down();
+}
+
+/* What it took for a moment, between two looks, its reply tells. */
+static void test_memory_told(void)
+{
+	static const char most[] = "<status {\"status\":\"success\",\"peak_kb\":204800}>",
+			  more[] = "<status {\"status\":\"success\",\"peak_kb\":204801}>";
+	struct asked *asked;
+
+	set_up_cloud(0, 200);
+	ok(is_initialized(init("main")), "init");
+	asked = run_on_cloud(most);
+	ok(is_outcome(asked, OUTCOME_SUCCESS, most) && asked->peak_kb == 204800, "a run that took as much as it may");
+	(void) came_out("START cold\nEND 1\n");
+	asked = run_on_cloud(more);
+	ok(is_outcome(asked, OUTCOME_OUT_OF_MEMORY, MEMORY_LIMIT("200")) && was_killed(asked), "one that took more");
+	ok(asked->payload == NULL && came_out("START\nEND 9\n"), "... has no result");
+	asked = run_on_cloud("{}");
+	ok(is_outcome(asked, OUTCOME_SUCCESS, "{}") && asked->init_us > 0, "the next has a fresh process");
+	cloud.limits.memory_mb = 0;
+	ok(is_outcome(run_on_cloud(more), OUTCOME_SUCCESS, more), "without a limit it may");
+	tear_down();
+}
+
+/* The end of the server comes while the end of a killed process is waited for. */
+static void test_abort_at_limit(void)
+{
+	struct asked *asked;
+
+	set_up_cloud(60000, 0);
+	ok(is_initialized(init("main")), "init");
+	asked = submit_to_cloud("<pause>");
+	run_ms(test.loop, 10);
+	function_stop(test.function);
+	advance_clock(60100);
+	ok(run_until(test.loop, &asked->done) && is_outcome(asked, OUTCOME_TIMED_OUT, TIME_LIMIT("60000")),
+		"stopped, a limit is kept");
+	ok(function_is_idle(test.function) && settle(), "... and no other process started");
+	tear_down();
+
+	set_up_cloud(60000, 0);
+	ok(is_initialized(init("main")), "init");
+	asked = submit_to_cloud("<pause>");
+	run_ms(test.loop, 10);
+	function_abort(test.function);
+	ok(is_outcome(asked, OUTCOME_STOPPING, STOPPING), "aborted in a run with a limit");
+	advance_clock(60100);
+	run_ms(test.loop, 10);
+	ok(function_is_idle(test.function), "... which does not come any more");
+	tear_down();
+}
+
+/* --- code that was there at the start ---------------------------------------------------------------- */
+
+static struct asked *submit_load(const char *path, const char *handler)
+{
+	struct asked *asked = asked_new("");
+	struct envelope envelope = { 0 };
+	struct err err;
+
+	if (envelope_from_path(&envelope, path, handler, &err) < 0)
+		bail_out("%s", err.text);
+	function_load(test.function, &envelope, on_outcome, asked);
+	ok(envelope.handler == NULL && envelope.folder == NULL && envelope.code == NULL, "the envelope is taken over");
+	return asked;
+}
+
+static struct asked *load(const char *path, const char *handler)
+{
+	return wait_for(submit_load(path, handler));
+}
+
+/* A folder of the user's. */
+static char *make_folder(const char *name, const char *contents)
+{
+	char *folder = tree_new(), path[PATH_MAX];
+	FILE *file;
+
+	(void) snprintf(path, sizeof(path), "%s/%s", folder, name);
+	file = fopen(path, "we");
+	(void) fputs(contents, file);
+	(void) fclose(file);
+	return folder;
+}
+
+static void test_load_folder(void)
+{
+	char *folder = make_folder("index.py", "code"), *tree, wanted[2 * PATH_MAX + 300];
+	struct asked *asked;
+
+	double_init = "echo initialized";
+	set_up("script");
+	asked = load(folder, NULL);
+	ok(asked->kind == OUTCOME_INITIALIZED && asked->convention == CONVENTION_SCF, "a folder is loaded");
+	ok(work_dir_is("pyaction-....../ 700\n"), "... with a directory for what is installed");
+	tree = tree_show(test.work_dir);
+	(void) snprintf(wanted, sizeof(wanted),
+		"{\"path\":\"%s\",\"handler\":\"index.main_handler\",\"packages\":\"%s/%.15s\",\"source\":false,\"owned\":false,"
+		"\"terminal\":false,\"convention\":\"scf\",\"env\":{}}",
+		folder, test.work_dir, tree);
+	ok(is_outcome(asked, OUTCOME_INITIALIZED, wanted), "... the runner is told all of it");
+	free(tree);
+	tree = tree_show(folder);
+	ok(strncmp(tree, "index.py 6", 10) == 0 && strchr(tree, '\n')[1] == '\0', "... and the folder is as it was");
+	free(tree);
+	ok(is_outcome(run("{}"), OUTCOME_SUCCESS, "{}") && came_out(MARKER) && came_error(MARKER), "a run");
+	ok(is_outcome(run("<exit 1>"), OUTCOME_EXITED, "command exited (exit status 1)") &&
+			is_outcome(run("{}"), OUTCOME_SUCCESS, "{}"),
+		"another process loads it again");
+	ok(is_outcome(load(folder, NULL), OUTCOME_ALREADY_INITIALIZED, "Cannot initialize the action more than once."),
+		"a second one");
+	ok(is_outcome(init("main"), OUTCOME_ALREADY_INITIALIZED, "Cannot initialize the action more than once."),
+		"... as from /init");
+	tear_down();
+	tree_free(folder);
+}
+
+static void test_load_archive(void)
+{
+	char *folder = make_folder("archive", "PKgood"), path[PATH_MAX];
+
+	(void) snprintf(path, sizeof(path), "%s/archive", folder);
+	double_init = "echo initialized";
+	set_up("script");
+	ok(strstr(load(path, "a.lambda_handler")->payload, "\"handler\":\"a.lambda_handler\",") != NULL,
+		"an archive is loaded");
+	ok(strstr(test.all->payload, "\"source\":false,\"owned\":true,") != NULL, "... and is ours");
+	ok(work_dir_is("pyaction-....../ 700\npyaction-....../PKgood 644 ''\n"), "... unpacked");
+	tear_down();
+	tree_free(folder);
+}
+
+static void test_load_failure(void)
+{
+	char *folder = make_folder("index.py", "code"), *archive = make_folder("archive", "PKbad"), path[PATH_MAX];
+	struct asked *asked;
+
+	(void) snprintf(path, sizeof(path), "%s/archive", archive);
+	double_init = "err why~;reply init_failed";
+	set_up("script");
+	asked = submit_load(folder, NULL);
+	(void) setenv("DOUBLE_INIT", "exit 3", 1); /* for the runner that is started at its end */
+	ok(is_outcome(wait_for(asked), OUTCOME_INIT_FAILED, "{\"ok\":true}"), "code that does not load");
+	ok(came_out("") && came_error("why\n"), "... no activation: no markers");
+	ok(is_outcome(load(folder, NULL), OUTCOME_INIT_EXITED,
+		   "Cannot start action. Check logs for details. (exit status 3)"),
+		"code that ends the process");
+	ok(came_out("") && came_error("Command exited abruptly during initialization.\n"), "... no markers either");
+	ok(is_outcome(load(path, NULL), OUTCOME_INIT_FAILED,
+		   "The action failed to generate or locate a binary. See logs for details. (the archive is bad)"),
+		"a bad archive");
+	ok(came_out("") && came_error("the archive is bad\n"), "... nor here");
+	ok(work_dir_is("") && is_outcome(run("{}"), OUTCOME_NOT_INITIALIZED, "no action defined yet"),
+		"there is no function");
+	function_stop(test.function);
+	ok(is_outcome(submit_load(folder, NULL), OUTCOME_STOPPING, STOPPING), "stopped, nothing is loaded");
+	tear_down();
+	tree_free(folder);
+	tree_free(archive);
+}
+
+static void test_load_with_full_queue(void)
+{
+	char *folder = make_folder("index.py", "code");
+	struct asked *asked, *last = NULL;
+
+	set_up("script");
+	(void) submit_init("main");
+	for (size_t i = 1; i < LIMIT_QUEUE; i++)
+		last = submit(INVOCATION_RUN, "{}");
+	asked = submit_load(folder, NULL);
+	ok(is_outcome(asked, OUTCOME_QUEUE_FULL, "Too many requests are waiting."), "a full queue takes no code");
+	(void) run_until(test.loop, &last->done);
+	tear_down();
+	tree_free(folder);
+}
+
+/* --- which convention -------------------------------------------------------------------------------- */
+
+/* config: the server's, NULL for none; name: in the init's environment, NULL for none. */
+static void check_convention(
+	const char *config, const char *name, const char *handler, enum convention convention, const char *reason)
+{
+	char text[300], line[300], wanted[50];
+	struct asked *asked;
+
+	double_init = "echo initialized";
+	set_up_with("script",
+		&(struct function_config) {
+			.convention = config, .tell = reason != NULL, .limits = { LIMITS_DEFAULT, LIMITS_DEFAULT } });
+	(void) snprintf(text, sizeof(text), "{\"value\":{\"code\":\"c\",\"main\":\"%s\",\"env\":{%s%s%s}}}", handler,
+		name != NULL ? "\"PYACTION_CONVENTION\":\"" : "", name != NULL ? name : "", name != NULL ? "\"" : "");
+	asked = ask(INVOCATION_INIT, text);
+	(void) snprintf(wanted, sizeof(wanted), "\"convention\":\"%s\",", convention_name(convention));
+	ok(asked->kind == OUTCOME_INITIALIZED && tap_is_int(asked->convention, convention) &&
+			strstr(asked->payload, wanted) != NULL,
+		"%s, with %s for the server and %s for the function, is %s", handler,
+		config != NULL ? config : "nothing", name != NULL ? name : "nothing", convention_name(convention));
+	if (reason != NULL)
+		(void) snprintf(line, sizeof(line), "pyaction: convention %s for the handler '%s', because %s\n",
+			convention_name(convention), handler, reason);
+	ok(came_error(reason != NULL ? line : "") && came_out(""), "... which is said where it is wanted");
+	is_int(run("{}")->convention, convention, "... and known of a run");
+	is_int(run("<exit 1>")->convention, convention, "... however it ends");
+	tear_down();
+}
+
+static void test_convention(void)
+{
+	static const char says_so[] = "PYACTION_CONVENTION says so";
+	struct asked *asked;
+
+	check_convention(NULL, NULL, "main", CONVENTION_OPENWHISK, NULL);
+	check_convention(
+		NULL, NULL, "x.lambda_handler", CONVENTION_LAMBDA, "the handler's function is called lambda_handler");
+	check_convention(
+		NULL, NULL, "index.main_handler", CONVENTION_SCF, "the handler's function is called main_handler");
+	check_convention("auto", NULL, "main", CONVENTION_OPENWHISK,
+		"the handler's function is called neither lambda_handler nor main_handler");
+	check_convention("scf", NULL, "main", CONVENTION_SCF, says_so);
+	check_convention("scf", "lambda", "main", CONVENTION_LAMBDA, says_so);
+	check_convention("scf", "auto", "x.lambda_handler", CONVENTION_LAMBDA, NULL);
+	check_convention(NULL, "openwhisk", "x.lambda_handler", CONVENTION_OPENWHISK, says_so);
+
+	set_up("script");
+	asked = ask(INVOCATION_INIT, "{\"value\":{\"code\":\"c\",\"env\":{\"PYACTION_CONVENTION\":\"aws\"}}}");
+	ok(is_outcome(asked, OUTCOME_BAD_REQUEST,
+		   "PYACTION_CONVENTION is 'aws', but must be auto, openwhisk, lambda or scf"),
+		"one that is none is refused");
+	ok(work_dir_is("") && came_out("") && came_error(""), "... and leaves nothing");
+	ok(is_initialized(init("x.lambda_handler")) && test.all->convention == CONVENTION_LAMBDA,
+		"the next init works");
+	tear_down();
+}
+
+static void test_init_line(void)
+{
+	struct asked *asked;
+
+	double_init = "echo initialized";
+	set_up_with("script", &(struct function_config) { .limits = { 1500, 64 } });
+	asked = ask(INVOCATION_INIT,
+		"{\"value\":{\"code\":\"c\",\"main\":\"\\\"q\\\\\",\"env\":{ \"A\" : 1e400,\n\"B\":\"\\u00e9\"}}}");
+	ok(asked->kind == OUTCOME_INITIALIZED &&
+			strstr(asked->payload, "\"handler\":\"\\\"q\\\\\",\"packages\":\"") != NULL &&
+			strstr(asked->payload,
+				"\",\"source\":true,\"owned\":true,\"terminal\":false,\"convention\":\"openwhisk\","
+				"\"timeout_ms\":1500,\"memory_mb\":64,\"env\":{ \"A\" : 1e400,\r\"B\":\"\\u00e9\"}}") !=
+				NULL,
+		"the runner is told of source code, limits and variables: %s", asked->payload);
+	tear_down();
+	double_init = "echo initialized";
+	set_up_with("script", &(struct function_config) { .limits = { 0, 0 } });
+	ok(strstr(init("main")->payload, ",\"timeout_ms\":0,\"memory_mb\":0,") != NULL,
+		"... and of limits that are off");
+	tear_down();
+}
+
 int main(int argc, char **argv)
 {
 	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -862,5 +1712,27 @@ int main(int argc, char **argv)
 	test_stop_ends_a_run();
 	test_forged_answer();
 	test_free_after_stop();
+	test_platform();
+	test_platform_without_lines();
+	test_no_message();
+	test_wanted_log();
+	test_turn();
+	test_unread_message();
+	test_message_never_read();
+	test_cold_start();
+	test_measures();
+	test_whose_limits();
+	test_timeout();
+	test_timeout_counts();
+	test_init_timeout();
+	test_memory_watched();
+	test_memory_told();
+	test_abort_at_limit();
+	test_load_folder();
+	test_load_archive();
+	test_load_failure();
+	test_load_with_full_queue();
+	test_convention();
+	test_init_line();
 	return done_testing();
 }

@@ -282,15 +282,25 @@ static void test_garbage(void)
 /* --- is it plain? ------------------------------------------------------------------------------------ */
 
 /* Asks about a copy at the end of an allocation. */
-static bool is_plain(const char *text, size_t length)
+static bool ask_about(bool (*question)(const char *text, size_t length), const char *text, size_t length)
 {
 	char *copy = malloc(length > 0 ? length : 1);
-	bool plain;
+	bool answer;
 
 	memcpy(copy, text, length);
-	plain = json_is_plain(copy, length);
+	answer = question(copy, length);
 	free(copy);
-	return plain;
+	return answer;
+}
+
+static bool is_plain(const char *text, size_t length)
+{
+	return ask_about(json_is_plain, text, length);
+}
+
+static bool is_valid(const char *text, size_t length)
+{
+	return ask_about(json_is_valid, text, length);
 }
 
 static void test_plain(void)
@@ -314,38 +324,63 @@ static void test_plain(void)
 		"/**/1", "{\"a\":1}x", "truefalse", "[truefalse]", "\"a\"\"b\"", "1\"a\"" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(plain); i++)
-		ok(is_plain(plain[i], strlen(plain[i])), "plain: %s", tap_show(plain[i], strlen(plain[i])));
+		ok(is_plain(plain[i], strlen(plain[i])) && is_valid(plain[i], strlen(plain[i])), "plain: %s",
+			tap_show(plain[i], strlen(plain[i])));
 	for (size_t i = 0; i < ARRAY_SIZE(other); i++)
-		ok(!is_plain(other[i], strlen(other[i])), "not plain: %s", tap_show(other[i], strlen(other[i])));
+		ok(!is_plain(other[i], strlen(other[i])) && !is_valid(other[i], strlen(other[i])), "not plain: %s",
+			tap_show(other[i], strlen(other[i])));
 	ok(!is_plain("1\0", 2) && !is_plain("\0", 1) && !is_plain("\"\0\"", 3) && !is_plain("\"\\\0\"", 4) &&
 			!is_plain("\"\\u000\0\"", 8),
 		"not plain: null characters");
 }
 
+/* A quote, a backslash and every other byte at each place of strings that are looked at several bytes at a time. */
+static void test_plain_strings(void)
+{
+	size_t wrong = 0;
+
+	for (size_t length = 0; length <= 20; length++) {
+		for (size_t place = 0; place < length; place++) {
+			for (unsigned byte = 0; byte < 256; byte++) {
+				char text[24];
+				bool plain = byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+
+				memset(text, 'x', sizeof(text));
+				text[0] = text[length + 1] = '"';
+				text[place + 1] = (char) byte;
+				/* An escaped x is none, and after a quote the rest is too much. */
+				if (is_plain(text, length + 2) != plain)
+					wrong++;
+			}
+		}
+	}
+	is_int(wrong, 0, "each byte at each place of strings of up to 20 bytes");
+}
+
 /* depth opening brackets, of both kinds for kind 2, and what closes them. */
-static bool is_plain_deep(size_t depth, int kind)
+static bool is_deep(bool (*question)(const char *text, size_t length), size_t depth, int kind)
 {
 	char *text = malloc(depth * 6 + 2), *at = text;
-	bool plain;
+	bool answer;
 
 	for (size_t i = 0; i < depth; i++)
 		at = stpcpy(at, kind == 0 || (kind == 2 && i % 2 == 0) ? "[" : "{\"a\":");
 	*at++ = '1';
 	for (size_t i = depth; i > 0; i--)
 		*at++ = kind == 0 || (kind == 2 && i % 2 == 1) ? ']' : '}';
-	plain = is_plain(text, (size_t) (at - text));
+	answer = ask_about(question, text, (size_t) (at - text));
 	free(text);
-	return plain;
+	return answer;
 }
 
 /* length characters, of which the first are these. */
-static bool is_plain_number(const char *start, size_t length)
+static bool is_number(bool (*question)(const char *text, size_t length), const char *start, size_t length)
 {
 	char text[2000];
 
 	memset(text, '1', length);
 	memcpy(text, start, strlen(start));
-	return is_plain(text, length);
+	return ask_about(question, text, length);
 }
 
 static void test_plain_limits(void)
@@ -353,14 +388,17 @@ static void test_plain_limits(void)
 	static const char *const starts[] = { "", "-", "0.", "1e-" };
 
 	for (int kind = 0; kind < 3; kind++) {
-		ok(is_plain_deep(JSON_PLAIN_DEPTH, kind), "%d levels are plain", JSON_PLAIN_DEPTH);
-		ok(!is_plain_deep(JSON_PLAIN_DEPTH + 1, kind), "... one more is not");
+		ok(is_deep(json_is_plain, JSON_PLAIN_DEPTH, kind), "%d levels are plain", JSON_PLAIN_DEPTH);
+		ok(!is_deep(json_is_plain, JSON_PLAIN_DEPTH + 1, kind), "... one more is not");
+		ok(is_deep(json_is_valid, JSON_VALID_DEPTH, kind), "%d levels are valid", JSON_VALID_DEPTH);
+		ok(!is_deep(json_is_valid, JSON_VALID_DEPTH + 1, kind), "... one more is not");
 	}
-	ok(!is_plain_deep(100000, 0), "... nor are many more");
+	ok(!is_deep(json_is_plain, 100000, 0) && !is_deep(json_is_valid, 100000, 0), "... nor are many more");
 	for (size_t i = 0; i < ARRAY_SIZE(starts); i++) {
-		ok(is_plain_number(starts[i], JSON_PLAIN_NUMBER), "a number of %d characters is plain, %s…",
+		ok(is_number(json_is_plain, starts[i], JSON_PLAIN_NUMBER), "a number of %d characters is plain, %s…",
 			JSON_PLAIN_NUMBER, starts[i]);
-		ok(!is_plain_number(starts[i], JSON_PLAIN_NUMBER + 1), "... one more is not");
+		ok(!is_number(json_is_plain, starts[i], JSON_PLAIN_NUMBER + 1), "... one more is not");
+		ok(is_number(json_is_valid, starts[i], JSON_PLAIN_NUMBER + 1), "... but valid");
 	}
 }
 
@@ -512,7 +550,7 @@ static void test_against_python(void)
 		bool plain = is_plain(texts.all[i].bytes, texts.all[i].length);
 
 		valid += plain;
-		if (plain == (answers[i] == '1'))
+		if (plain == (answers[i] == '1') && plain == is_valid(texts.all[i].bytes, texts.all[i].length))
 			continue;
 		if (wrong++ < 5)
 			diag("%splain: %s", plain ? "" : "not ", tap_show(texts.all[i].bytes, texts.all[i].length));
@@ -531,6 +569,7 @@ int main(void)
 	test_is_utf8();
 	test_error_document();
 	test_plain();
+	test_plain_strings();
 	test_plain_limits();
 	test_against_python();
 	test_find_member();

@@ -114,7 +114,8 @@ static void check_bad_context(const char *value)
 
 	add_header(request, "X-Amz-Client-Context", value);
 	deliver(request);
-	ok(is_answer(request, 400, "X-Amzn-ErrorType: InvalidRequestContentException\n",
+	ok(is_answer(request, 400,
+		   with_id(request, "X-Amzn-RequestId: @\nX-Amzn-ErrorType: InvalidRequestContentException\n"),
 		   "{\"Type\":\"User\",\"Message\":\"Client context must be a valid Base64-encoded JSON object.\"}") &&
 			test.function.runs == 0,
 		"the client context '%s' is refused", value);
@@ -175,10 +176,11 @@ static void check_refused(struct http_request *request, int status, const char *
 {
 	char set[200], body[500];
 
-	(void) snprintf(set, sizeof(set), "X-Amzn-ErrorType: %s\n", type);
+	(void) snprintf(set, sizeof(set), "X-Amzn-RequestId: @\nX-Amzn-ErrorType: %s\n", type);
 	(void) snprintf(body, sizeof(body), "{\"Type\":\"User\",\"Message\":\"%s\"}", text);
 	deliver(request);
-	ok(is_answer(request, status, set, body) && tap_is_int(test.function.runs, 0), "%s: %s", type, text);
+	ok(is_answer(request, status, with_id(request, set), body) && tap_is_int(test.function.runs, 0), "%s: %s", type,
+		text);
 	done(request);
 }
 
@@ -262,7 +264,8 @@ static void test_types(void)
 	check_refused(typed("Events"), 400, "InvalidParameterValueException", bad);
 	request = typed("DryRun");
 	deliver(request);
-	ok(is_answer(request, 204, "", NULL) && test.function.runs == 0, "DryRun runs nothing");
+	ok(is_answer(request, 204, with_id(request, "X-Amzn-RequestId: @\n"), NULL) && test.function.runs == 0,
+		"DryRun runs nothing");
 	done(request);
 }
 

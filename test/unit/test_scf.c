@@ -152,14 +152,15 @@ static void test_limits(void)
 
 /* --- what is refused --------------------------------------------------------------------------------- */
 
-static void check_refused(struct http_request *request, int status, const char *set, const char *text)
+static void check_refused(struct http_request *request, int status, const char *text)
 {
 	char body[500];
 
 	(void) snprintf(body, sizeof(body),
 		"{\"errorCode\":-1,\"errorMessage\":\"%s\",\"requestId\":\"the-id\",\"statusCode\":%d}", text, status);
 	deliver(request);
-	ok(is_answer(request, status, set, body) && tap_is_int(test.function.runs, 0), "%d: %s", status, text);
+	ok(is_answer(request, status, ID ": the-id\n", body) && tap_is_int(test.function.runs, 0), "%d: %s", status,
+		text);
 	done(request);
 }
 
@@ -198,11 +199,11 @@ static void test_sizes(void)
 
 	for (int announced = 0; announced < 2; announced++) {
 		check_taken(sized(SIX_MB, announced), "6 MB");
-		check_refused(sized(SIX_MB + 1, announced), 406, "",
+		check_refused(sized(SIX_MB + 1, announced), 406,
 			"RequestTooLarge: the event has 6291457 bytes, the limit is 6291456");
 		request = sized(11, announced);
 		test.building.max_request = 10;
-		check_refused(request, 406, "", "RequestTooLarge: the event has 11 bytes, the limit is 10");
+		check_refused(request, 406, "RequestTooLarge: the event has 11 bytes, the limit is 10");
 		request = sized(10, announced);
 		test.building.max_request = 10;
 		check_taken(request, "as much as the operator allows");
@@ -231,6 +232,21 @@ static void test_no_json(void)
 	}
 }
 
+/* What not every decoder takes for the same is left to the function's. */
+static void test_json_that_is_not_plain(void)
+{
+	static const char wanted[] = "{\"activation_id\":\"the-id\",\"pyaction\":{\"scf\":{},\"body\":\"W1tbW1tb";
+	char event[1201] = "";
+	struct http_request *request;
+
+	memset(event, '[', 600);
+	memset(event + 600, ']', 600);
+	request = ask(event);
+	ok(test.function.runs == 1 && strncmp(message_of(&test.function, &no_limits), wanted, strlen(wanted)) == 0,
+		"600 levels are taken, in base64");
+	end_and_free(request);
+}
+
 /* --- outcomes ---------------------------------------------------------------------------------------- */
 
 #define OUTCOME(...) (&(struct outcome) { __VA_ARGS__ })
@@ -250,7 +266,7 @@ static void test_results(void)
 {
 	check_outcome(OUTCOME(.kind = OUTCOME_SUCCESS, .payload = (char[]) { "{\"a\":1}" }), 200, "", "{\"a\":1}");
 	check_outcome(OUTCOME(.kind = OUTCOME_SUCCESS, .payload = (char[]) { "null" }), 200, "", "null");
-	check_outcome(OUTCOME(.kind = OUTCOME_APPLICATION_ERROR, .payload = (char[]) { "{\"error\":1}" }), 200, "",
+	check_outcome(OUTCOME(.kind = OUTCOME_APPLICATION_ERROR, .payload = (char[]) { "{\"error\":1}" }), 430, "",
 		"{\"error\":1}");
 	check_outcome(OUTCOME(.kind = OUTCOME_SUCCESS_BYTES, .payload = (char[]) { "Zm9v" }), 200,
 		"Content-Type: application/octet-stream\n", "foo");
@@ -359,10 +375,11 @@ static void test_log_start(void)
 
 	is_str(lines, "START RequestId:the-id\n", "the first line, warm");
 	free(lines);
+	(void) message_of(&test.function, &(struct limits) { .memory_mb = 64 }); /* which is made before */
 	lines = test.function.platform->log_start(test.function.context, &cold_start);
 	is_str(lines,
 		"START RequestId:the-id\nInit Report RequestId: the-id Coldstart: 13ms (PullCode: 0ms InitRuntime: 0ms "
-		"InitFunction: 13ms) MemUsage: 10.01MB\n",
+		"InitFunction: 13ms) Memory: 64MB MemUsage: 10.01MB\n",
 		"the first lines, cold");
 	free(lines);
 	ok(test.function.platform->wants_log == NULL, "nobody wants the log");
@@ -398,6 +415,8 @@ static void test_log_end(void)
 		"Response RequestId:the-id RetMsg:Zm9v\n", REPORT("2", "0.000000"));
 	check_log_end(OUTCOME(.kind = OUTCOME_FUNCTION_ERROR, .payload = (char[]) { "{\"errorCode\":1}" }),
 		"ERROR RequestId:the-id Result:{\"errorCode\":1}\n", REPORT("0", "0.000000"));
+	check_log_end(OUTCOME(.kind = OUTCOME_APPLICATION_ERROR, .payload = (char[]) { "{\"error\":1}" }),
+		"ERROR RequestId:the-id Result:{\"error\":1}\n", REPORT("0", "0.000000"));
 	check_log_end(OUTCOME(.kind = OUTCOME_INIT_FAILED, .payload = (char[]) { "{\"errorCode\":1}" }),
 		"ERROR RequestId:the-id Result:{\"errorCode\":1}\n", REPORT("0", "0.000000"));
 	check_log_end(OUTCOME(.kind = OUTCOME_TIMED_OUT, .limits.timeout_ms = 2000),
@@ -443,6 +462,7 @@ int main(void)
 	test_limits();
 	test_sizes();
 	test_no_json();
+	test_json_that_is_not_plain();
 	test_results();
 	test_failures();
 	test_outcome_at_once();

@@ -6,9 +6,10 @@ import math
 import os
 import subprocess
 import time
-from typing import Any, Dict, Iterator
+from typing import Any, Callable, Dict, Iterator
 
 import pytest
+from conftest import BOOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyaction_bootstrap import environment
@@ -172,3 +173,65 @@ def test_any_sequence(container: Dict[str, str], activations: Any) -> None:
         assert of_activations() == {**base, **wanted}
     environment.apply_activation({})
     assert of_activations() == base
+
+
+# --- variables that change with each activation
+
+
+def in_environ(name: str) -> Any:
+    """What C code sees, and a child process."""
+    child = subprocess.run(["printenv", name], stdout=subprocess.PIPE, check=False)
+    return child.stdout if child.returncode == 0 else None
+
+
+def test_set_variable() -> None:
+    for value in (b"", b"a", b"x" * 5000, b"short", "é中".encode(), b"a=b"):
+        environment.set_variable(b"UNIT_SET", value)
+        assert os.environ["UNIT_SET"] == value.decode() and os.environb[b"UNIT_SET"] == value
+        assert in_environ("UNIT_SET") == value + b"\n" and environment.is_set(b"UNIT_SET")
+    del os.environ["UNIT_SET"]
+    assert in_environ("UNIT_SET") is None and not environment.is_set(b"UNIT_SET")
+
+
+def test_set_variable_after_others_have_set_it() -> None:
+    """os.environ, its removal, and the variable of the same name that was there before."""
+    os.environ["UNIT_SET"] = "before"
+    for change in (lambda: None, lambda: os.environ.update(UNIT_SET="theirs"), lambda: os.environ.pop("UNIT_SET")):
+        change()
+        for value in (b"ours", b"longer than before" * 9):
+            environment.set_variable(b"UNIT_SET", value)
+            assert in_environ("UNIT_SET") == value + b"\n"
+    os.environ["UNIT_SET"] = "theirs at last"
+    assert in_environ("UNIT_SET") == b"theirs at last\n"
+
+
+@pytest.mark.parametrize(("name", "value"), [(b"A\0B", b"x"), (b"A", b"x\0y"), (b"", b"x"), (b"A=B", b"x")])
+def test_what_no_variable_can_be(name: bytes, value: bytes) -> None:
+    with pytest.raises(ValueError):
+        environment.set_variable(name, value)
+    assert in_environ("A") is None
+
+
+def test_more_variables_than_have_a_place() -> None:
+    names = [f"UNIT_MANY_{number}".encode() for number in range(100)]
+    for value in (b"first", b"second"):
+        for name in names:
+            environment.set_variable(name, value)
+    assert {in_environ(name.decode()) for name in names} == {b"second\n"}
+
+
+def test_activations_leave_nothing(python: Callable[..., Any]) -> None:
+    """setenv() would keep every value: 300 bytes each of these."""
+    done = python(BOOT + """
+from pyaction_bootstrap import environment
+def resident_kb():
+    return int(open("/proc/self/statm").read().split()[1]) * 4
+def run(times):
+    for number in range(times):
+        environment.apply_activation({"activation_id": f"{number:0256}"})
+run(2000)
+before = resident_kb()
+run(40000)
+print(resident_kb() - before)
+""")
+    assert int(done.stdout) < 2000, done

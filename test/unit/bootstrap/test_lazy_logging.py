@@ -94,3 +94,24 @@ for _ in range(8): _thread.start_new_thread(load, ())
 end = time.monotonic() + 20
 while left and time.monotonic() < end: time.sleep(0.01)
 seen = levels""") == [1, True, [17] * 8]
+
+
+def test_an_import_that_fails_first(run: Callable[..., Any]) -> None:
+    """A finder of the function's refuses a module that logging needs, once: the second import has the set-up."""
+    assert run(CONFIGURE + """
+class Refusing:
+    def find_spec(self, name, path=None, target=None):
+        if name == "traceback":
+            raise ImportError("not now")
+for name in ("logging", "traceback", "string"):
+    sys.modules.pop(name, None)
+refusing = Refusing()
+sys.meta_path.insert(0, refusing)
+try:
+    import logging
+    seen = "imported"
+except ImportError as error:
+    sys.meta_path.remove(refusing)
+    import logging
+    seen = [str(error), logging.getLogger().level]
+""") == [1, True, ["not now", 17]]
