@@ -38,7 +38,7 @@ def prepare(init: Dict[str, Any]) -> None:
     """
     _set_variables(init)
     _add_layers(_LAYERS)
-    aws_lambda_logging.prepare()
+    aws_lambda_logging.prepare(init.get("terminal", False))
 
 
 def _set_variables(init: Dict[str, Any]) -> None:

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 DATE_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
-# What stands for an end of line and for indentation in an error's record: both keep it one event of the log.
-_LINE_END = "\r"
-_INDENT = "\N{NO-BREAK SPACE}"
+# What stands for an end of line and for indentation in an error's record: both keep it one event of the log. On a
+# terminal a person reads it.
+_line_end = "\r"
+_indent = "\N{NO-BREAK SPACE}"
 
 # The invocation's, for the records' filter: empty, None before the first.
 request_id = ""
@@ -26,10 +27,12 @@ tenant_id: Optional[str] = None
 _is_json: Optional[bool] = None
 
 
-def prepare() -> None:
+def prepare(is_terminal: bool = False) -> None:
     """Arranges for the root logger's handler, by the variables AWS_LAMBDA_LOG_FORMAT and AWS_LAMBDA_LOG_LEVEL as they
-    are now."""
-    global _is_json
+    are now. is_terminal: whether the log is shown on one."""
+    global _is_json, _line_end, _indent
+    if is_terminal:
+        _line_end, _indent = "\n", " "
     _is_json = os.environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
     text = os.environ.get("AWS_LAMBDA_LOG_LEVEL", "")
     level = "DEBUG" if text == "TRACE" else text.upper()
@@ -56,7 +59,7 @@ def write_error(document: Dict[str, Any], ensure_ascii: bool) -> None:
         start = {"timestamp": time.strftime(DATE_FORMAT, time.gmtime()), "log_level": "ERROR"}
         text = aws_lambda_json.encode_document({**start, **document}, ensure_ascii).decode()
     else:
-        text = _LINE_END.join(_lines_of(document))
+        text = _line_end.join(_lines_of(document))
     try:
         sys.stdout.write(text + "\n")
     except Exception:  # the function may have closed or replaced it
@@ -70,5 +73,5 @@ def _lines_of(document: Dict[str, Any]) -> List[str]:
     for entry in document["stackTrace"]:
         for line in entry.splitlines():
             text = line.lstrip(" ")
-            lines.append(_INDENT * (len(line) - len(text)) + text)
+            lines.append(_indent * (len(line) - len(text)) + text)
     return lines

@@ -327,3 +327,11 @@ def lambda_handler(event, context):
     return found
 """
     assert json.loads(run(tmp_path, source=source).result) == [1] * 8
+
+
+def test_error_record_on_a_terminal(tmp_path: Path) -> None:
+    """Lines for a person to read, where no collector takes the record for one event."""
+    text = output(tmp_path, H + "raise ValueError('boom')", terminal=True)
+    assert text == (
+        "[ERROR] ValueError: boom\nTraceback (most recent call last):\n"
+        f'  File "{tmp_path}/task/lambda_function.py", line 2, in lambda_handler\n    raise ValueError(\'boom\')\n')
