@@ -9,7 +9,7 @@
 #error "FUZZ_FOLDER must be the folder of the Python files"
 #endif
 
-/* A counter for each line, as far as the hash tells them apart. */
+/* Whether a line was reached, as far as the hash tells them apart. */
 FUZZ_COUNTERS(lines, 8192);
 
 /* How the files' names begin whose lines are counted: that of the bootstrap, unless a target has another. */
@@ -55,7 +55,7 @@ static int count_line(PyObject *object, PyFrameObject *frame, int what, PyObject
 	if (what == PyTrace_CALL)
 		return file != NULL ? 0 : PyObject_SetAttrString((PyObject *) frame, "f_trace_lines", Py_False);
 	if (file != NULL)
-		lines[hash_line(file, PyFrame_GetLineNumber(frame)) % sizeof(lines)]++;
+		lines[hash_line(file, PyFrame_GetLineNumber(frame)) % sizeof(lines)] = 1;
 	return 0;
 }
 

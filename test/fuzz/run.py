@@ -30,7 +30,7 @@ ROOT = FOLDER.parent.parent
 # Where a target has not a dictionary of its own name.
 DICTIONARIES = {"envelope": "json", "json_decode": "json", "environment": "json", "doors": "json", "activation": "json"}
 # Bytes of an input. Most targets have all there is in short ones, which are faster.
-MAX_LENGTHS = {"archive": 16384, "archive_tree": 512, "http": 4096, "json_encode": 512, "handler": 256, "tar": 2048}
+MAX_LENGTHS = {"archive": 16384, "archive_tree": 512, "http": 4096, "json_encode": 512, "handler": 256, "logs": 1024}
 MAX_LENGTH = 2048
 # MB that a target may have resident, the sanitizer's part included.
 MEMORY_LIMIT_MB = 2048

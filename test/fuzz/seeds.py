@@ -137,6 +137,7 @@ HTTP: Seeds = {
     "keep-alive": b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\nGET / HTTP/1.0\r\n\r\n",
     "status-204": request("POST /status", "Content-Length: 3", body=b"204") + GET,
     "status-304": request("POST /status", "Content-Length: 3", body=b"304") + GET,
+    "method-with-a-null": request("HEAD\0 /x") + GET,
     "close": request("OPTIONS /status", "Connection: close") + GET,
     "trailers": request("POST /", CHUNKED, body=b"1;x=y\r\na\r\n0\r\nX: y\r\n\r\n"),
     "wrong-chunk": request("POST /", CHUNKED, body=b"zz\r\nabc"),
@@ -304,6 +305,30 @@ DOORS: Seeds = {
 }
 
 
+def logs(kind: int, *steps: Sequence[Union[int, bytes]]) -> bytes:
+    """The script of fuzz_logs.c. kind: 0 two pipes, 1 one, 2 files, 3 sockets."""
+    return bytes([kind]) + b"".join(bytes([part]) if isinstance(part, int) else part for step in steps for part in step)
+
+
+def says(stream: int, text: bytes) -> List[Union[int, bytes]]:
+    """The function writes. stream: 0 stdout, 1 stderr."""
+    return [stream, len(text), text]
+
+
+BEGIN, LINE_1, LINE_2, MARKED_END, BARE_END, THE_TURN = (4, 3), (5, 0), (6, 0), (7, 1), (7, 0), (11,)
+LOGS: Seeds = {
+    f"{name}-{kind}": logs(kind, *steps)
+    for kind in range(4)
+    for name, steps in {
+        "markers": [says(0, b"a\n"), says(1, b"b\n"), MARKED_END, says(0, b"c"), MARKED_END],
+        "lines": [BEGIN, says(0, b"a"), says(1, b"b"), LINE_1, LINE_2, MARKED_END, BEGIN, BARE_END],
+        "stalled": [BEGIN, (2, 5), (3, 3), LINE_1, MARKED_END, THE_TURN, (8, 255), (9, 255), says(0, b"later")],
+        "gone": [says(0, b"a"), (10, 0), says(0, b"b"), MARKED_END, (10, 1), says(1, b"c"), MARKED_END],
+        "between": [BEGIN, LINE_1, MARKED_END, says(0, b"thread"), BEGIN, says(1, b"x\ny"), LINE_1, LINE_1, BARE_END],
+    }.items()
+}
+
+
 def tar_entry(kind: int, path: Sequence[int], target: Sequence[int] = (), flags: int = 0, prefix: int = 0) -> bytes:
     """An entry of check_tar.py's script: kind 0 file, 1 folder, 2 symbolic link, 3 hard link."""
 
@@ -409,6 +434,7 @@ def seeds() -> Dict[str, Seeds]:
         "json": {**JSON_TEXTS, **ENVELOPES},
         "json_decode": JSON_TEXTS,
         "json_encode": OBJECTS,
+        "logs": LOGS,
         "reply": REPLIES,
         "tar": TARS,
     }

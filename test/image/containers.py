@@ -1,0 +1,201 @@
+"""Start containers of the built image, and talk to them as the invoker of OpenWhisk does."""
+
+from __future__ import annotations
+
+import base64
+import concurrent.futures
+import contextlib
+import http.client
+import io
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import time
+import zipfile
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple, Union
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DOCKER = os.environ.get("DOCKER", "docker")
+IMAGE = os.environ.get("PYACTION_IMAGE", "pyaction")
+
+PORT = 8080
+#: Seconds after which any single wait counts as a hang.
+PATIENCE = 30.0
+#: One line on each log stream ends an activation.
+MARKER = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX"
+#: Seconds between the attempts to reach a container that refuses connections, as in the invoker's client.
+RETRY = 0.05
+
+
+def docker(*words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+    """Run a docker command to its end; AssertionError with its output when it fails and `check` is set."""
+    result = subprocess.run([DOCKER, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
+                            timeout=10 * PATIENCE)
+    assert not check or result.returncode == 0, f"docker {' '.join(words)}: {result.stderr}"
+    return result
+
+
+def inspect_image(image: str) -> Any:
+    """The document of `docker image inspect`."""
+    return json.loads(docker("image", "inspect", image).stdout)[0]
+
+
+def in_image(*command: str, image: str = IMAGE, options: Sequence[str] = (), check: bool = True) -> str:
+    """What a program of the image prints to stdout; it must succeed if `check` is set."""
+    words = ("--rm", "--network=none", *options, "--entrypoint", command[0], image, *command[1:])
+    return docker("run", *words, check=check).stdout
+
+
+def wait_until(happened: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+    """The first true value of happened(); AssertionError naming `what` after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = happened()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.02)
+
+
+class Answer(NamedTuple):
+    """One HTTP response with its body as JSON."""
+
+    status: int
+    json: Any
+
+
+class Logs(NamedTuple):
+    """What a container wrote to its two streams."""
+
+    stdout: str
+    stderr: str
+
+
+def zipped(files: Dict[str, str], executable: str = "") -> bytes:
+    """A zip archive of text files by their names, of which one may be executable."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = (0o755 if name == executable else 0o644) << 16
+            archive.writestr(entry, text)
+    return buffer.getvalue()
+
+
+class Container:
+    """A container of the image, removed at the end of the test."""
+
+    def __init__(self, options: Sequence[str] = (), command: Sequence[str] = (), image: str = IMAGE) -> None:
+        self.name = docker("run", "-d", *options, image, *command).stdout.strip()
+        self._threads = concurrent.futures.ThreadPoolExecutor(max_workers=32)
+        self._address = ""
+        self._seen = 0
+
+    def remove(self) -> None:
+        """Kill it and wait for what the test has left running."""
+        docker("rm", "-f", self.name, check=False)
+        self._threads.shutdown()
+
+    def inspect(self, template: str) -> str:
+        """`docker inspect` with a Go template."""
+        return docker("inspect", "-f", template, self.name).stdout.strip()
+
+    @property
+    def address(self) -> str:
+        """Its IP address, at which the invoker talks to it."""
+        if not self._address:
+            self._address = self.inspect("{{.NetworkSettings.IPAddress}}")
+        return self._address
+
+    # --- as the invoker does
+
+    def connects(self) -> bool:
+        """The health check: connect, close."""
+        try:
+            socket.create_connection((self.address, PORT), timeout=PATIENCE).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    def post(self, path: str, body: bytes, patience: float = PATIENCE) -> Answer:
+        """One request on a connection of its own. The invoker's client takes an answer without Content-Length, or a
+        compressed one, for none: AssertionError."""
+        connection = http.client.HTTPConnection(self.address, PORT, timeout=patience)
+        with contextlib.closing(connection):
+            headers = {"Content-Type": "application/json", "Accept-Encoding": "gzip,deflate"}
+            connection.request("POST", path, body, headers)
+            response = connection.getresponse()
+            assert response.getheader("Content-Length") is not None, response.getheaders()
+            assert response.getheader("Content-Encoding") is None, response.getheaders()
+            return Answer(response.status, json.loads(response.read()))
+
+    def init(self, code: Union[str, bytes], **members: Any) -> Answer:
+        """/init of a source (text) or of an archive (bytes), repeated as long as the connection is refused."""
+        value: Dict[str, Any] = {"name": "hello", "main": "main", "binary": False, "env": {}}
+        if isinstance(code, bytes):
+            value.update(code=base64.b64encode(code).decode(), binary=True)
+        else:
+            value["code"] = code
+        value.update(members)
+        body = json.dumps({"value": value}).encode()
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self.post("/init", body)
+            except ConnectionRefusedError:
+                assert time.monotonic() < deadline, f"refused for {PATIENCE:g} s: {self.logs()}"
+                time.sleep(RETRY)
+
+    def run(self, value: Any = None, **metadata: Any) -> Answer:
+        """/run, once: the invoker does not repeat it."""
+        deadline = str(int((time.time() + PATIENCE) * 1000))
+        document = {"value": {} if value is None else value, "activation_id": "0" * 32, "namespace": "guest",
+                    "action_name": "/guest/hello", "deadline": deadline, **metadata}
+        return self.post("/run", json.dumps(document).encode())
+
+    def result(self, value: Any = None) -> Any:
+        """The result of a run that must succeed."""
+        answer = self.run(value)
+        assert answer.status == 200, (answer, self.logs())
+        return answer.json
+
+    def activation_logs(self) -> Logs:
+        """The output since the last call, as the invoker collects it: waits for a marker line on both streams, and
+        drops these lines. AssertionError when there is another number of them."""
+        self._seen += 1
+        wait_until(lambda: all(text.count(MARKER) >= self._seen for text in self.logs()),
+                   f"marker {self._seen} on both streams: {self.logs()}")
+        parts = []
+        for text in self.logs():
+            assert text.count(MARKER) == self._seen, text
+            part = text.split(MARKER + "\n")[self._seen - 1]
+            assert not part or part.endswith("\n"), f"a line that the invoker loses: {part!r}"
+            parts.append(part)
+        return Logs(*parts)
+
+    # --- as an operator does
+
+    def logs(self) -> Logs:
+        """Everything it wrote so far."""
+        result = docker("logs", self.name)
+        return Logs(result.stdout, result.stderr)
+
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self.inspect("{{.State.Running}}") == "true"
+
+    def process_names(self) -> List[str]:
+        """The state and the command name of its processes, zombies included."""
+        return docker("top", self.name, "state", "comm").stdout.splitlines()[1:]
+
+    def stop(self, seconds: int = 10) -> Tuple[int, float]:
+        """`docker stop`: exit status, and the seconds it took."""
+        began = time.monotonic()
+        docker("stop", "-t", str(seconds), self.name)
+        return int(self.inspect("{{.State.ExitCode}}")), time.monotonic() - began
+
+    def background(self, call: Callable[..., Any], *arguments: Any) -> "concurrent.futures.Future[Any]":
+        """Start a call in a thread."""
+        return self._threads.submit(call, *arguments)

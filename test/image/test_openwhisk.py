@@ -1,0 +1,342 @@
+"""What OpenWhisk asks of an action container, asked as its invoker does: a connection for each call, /init repeated
+while the connection is refused, health by connect and close, logs up to the marker on both streams, the container
+paused between activations."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import pathlib
+import tarfile
+import time
+from typing import Any, Callable, Iterator
+
+import pytest
+
+from .containers import MARKER, ROOT, Answer, Container, Logs, docker, in_image, zipped
+
+Start = Callable[..., Container]
+
+ECHO = "def main(args):\n    return args\n"
+
+
+class Action(Container):
+    """A container in the hands of the invoker."""
+
+    def activate(self, value: Any = None, **metadata: Any) -> Answer:
+        """One activation: resumed before, paused after."""
+        docker("unpause", self.name)
+        try:
+            assert self.connects(), "unhealthy"
+            return self.run(value, **metadata)
+        finally:
+            docker("pause", self.name)
+
+
+@pytest.fixture
+def action() -> Iterator[Callable[..., Action]]:
+    """Return a function that starts a container and initialises it; the first activation resumes it."""
+    started = []
+
+    def start(code: Any, options: Any = (), status: int = 200, **members: Any) -> Action:
+        one = Action(["--memory=256m", "--cpus=1", "--ulimit=nofile=1024:1024", "--pids-limit=1024",
+                      "--cap-drop=NET_RAW", "--cap-drop=NET_ADMIN", *options])
+        started.append(one)
+        answer = one.init(code, **members)
+        assert answer.status == status, (answer, one.logs())
+        if status == 200:
+            assert answer.json == {"ok": True}
+            docker("pause", one.name)
+        return one
+
+    yield start
+    for one in started:
+        docker("unpause", one.name, check=False)
+        one.remove()
+
+
+# --- life of a container ------------------------------------------------------------------------------------
+
+
+def test_init_is_repeated_while_refused_and_then_answered(container: Start) -> None:
+    """`docker run` returns before anything listens; how soon it does is in docs/image.md."""
+    one = container()
+    assert one.init(ECHO) == Answer(200, {"ok": True})
+
+
+def test_run_before_init(container: Start) -> None:
+    one = container()
+    while not one.connects():
+        time.sleep(0.01)
+    answer = one.run({})
+    assert (answer.status, answer.json) == (500, {"error": "no action defined yet"})
+    assert one.logs() == Logs("", "")
+
+
+def test_no_second_init(action: Callable[..., Action]) -> None:
+    one = action(ECHO)
+    docker("unpause", one.name)
+    answer = one.init("def main(args):\n    return {'other': 'code'}\n")
+    assert answer == Answer(403, {"error": "Cannot initialize the action more than once."})
+    assert "Cannot initialize the action more than once." in one.logs().stderr
+    docker("pause", one.name)
+    assert one.activate({"a": 1}) == Answer(200, {"a": 1})
+
+
+def test_health_checks_during_runs(action: Callable[..., Action]) -> None:
+    one = action("import time\ndef main(args):\n    time.sleep(1)\n    return {'slept': True}\n")
+    docker("unpause", one.name)
+    run = one.background(one.run)
+    checks = 0
+    while not run.done():
+        assert one.connects()
+        checks += 1
+        time.sleep(0.02)
+    assert checks > 10
+    assert run.result() == Answer(200, {"slept": True})
+    docker("pause", one.name)
+
+
+def test_paused_between_activations(action: Callable[..., Action]) -> None:
+    """The state of the module is kept, and so are a thread of the function's and the order of its logs."""
+    one = action("count = 0\ndef main(args):\n    global count\n    count += 1\n    print('activation', count)\n"
+                 "    return {'count': count}\n")
+    for number in range(1, 6):
+        assert one.activate() == Answer(200, {"count": number})
+        assert one.activation_logs() == Logs(f"activation {number}\n", "")
+
+
+def test_concurrent_runs_never_mix(action: Callable[..., Action]) -> None:
+    one = action("import time\ndef main(args):\n    time.sleep(0.05)\n    return args\n")
+    docker("unpause", one.name)
+    runs = [one.background(one.run, {"n": n}) for n in range(16)]
+    assert [run.result() for run in runs] == [Answer(200, {"n": n}) for n in range(16)]
+    docker("pause", one.name)
+
+
+# --- arguments, results, context ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [
+    {}, {"string": "Tür, 数, \U0001f600, \"\\\n"}, {"numbers": [0, -1, 1.5, 2 ** 63, 1e300]},
+    {"nested": {"list": [None, True, [{}]]}}, ["a", {"b": 1}], [],
+])
+def test_echo(action: Callable[..., Action], value: Any) -> None:
+    assert action(ECHO).activate(value) == Answer(200, value)
+
+
+def test_large_arguments_and_results(action: Callable[..., Action]) -> None:
+    """The platform's limit is 1 MB; a longer result must arrive whole, the invoker is who truncates it."""
+    one = action(ECHO)
+    value = {"text": "x" * (1 << 20)}
+    assert one.activate(value) == Answer(200, value)
+    more = action("def main(args):\n    return {'text': 'x' * (10 << 20)}\n").activate()
+    assert len(more.json["text"]) == 10 << 20
+
+
+def test_environment_of_an_activation(action: Callable[..., Action]) -> None:
+    code = "import os\ndef main(args):\n    return dict(os.environ)\n"
+    one = action(code, options=["--env=__OW_API_HOST=https://host", "--env=__OW_EXECUTION_ENV=python"],
+                 env={"MINE": "yes", "__OW_NAMESPACE": "overridden"})
+    answer = one.activate(activation_id="abc", api_key="key", deadline="1700000000000", transaction_id="t1")
+    assert answer.status == 200
+    expected = {"MINE": "yes", "__OW_API_HOST": "https://host", "__OW_API_KEY": "key", "__OW_ACTIVATION_ID": "abc",
+                "__OW_ACTION_NAME": "/guest/hello", "__OW_NAMESPACE": "guest", "__OW_DEADLINE": "1700000000000",
+                "__OW_TRANSACTION_ID": "t1", "__OW_EXECUTION_ENV": "python"}
+    assert {key: answer.json.get(key) for key in expected} == expected
+
+
+def test_not_an_object_and_not_an_array(action: Callable[..., Action]) -> None:
+    for result in ("'text'", "1", "True"):
+        one = action(f"def main(args):\n    return {result}\n")
+        assert one.activate() == Answer(502, {"error": "The action did not return a dictionary or array."})
+        one.activation_logs()
+
+
+def test_result_with_error(action: Callable[..., Action]) -> None:
+    one = action("def main(args):\n    return {'error': {'code': 42}}\n")
+    assert one.activate() == Answer(200, {"error": {"code": 42}})
+    one.activation_logs()
+
+
+# --- logs ---------------------------------------------------------------------------------------------------
+
+
+def test_logs_of_both_streams(action: Callable[..., Action]) -> None:
+    one = action("import os, sys\ndef main(args):\n    print('to stdout')\n    print('to stderr', file=sys.stderr)\n"
+                 "    os.system('echo from a child')\n    sys.stdout.write('no end of line')\n    return {}\n")
+    for _ in range(2):
+        assert one.activate().status == 200
+        assert one.activation_logs() == Logs("to stdout\nfrom a child\nno end of line\n", "to stderr\n")
+
+
+def test_exception(action: Callable[..., Action]) -> None:
+    one = action("def main(args):\n    raise ValueError('it does not work')\n")
+    answer = one.activate()
+    assert answer.status in (200, 502) and "it does not work" in answer.json["error"]
+    logs = one.activation_logs()
+    assert logs.stdout == ""
+    assert "Traceback" in logs.stderr and "it does not work" in logs.stderr
+    assert one.activate().status == answer.status
+
+
+@pytest.mark.parametrize("end", ["sys.exit()", "sys.exit(3)", "os._exit(1)", "os.kill(os.getpid(), 11)"])
+def test_process_ends_in_a_run(action: Callable[..., Action], end: str) -> None:
+    one = action(f"import os, sys\ndef main(args):\n    if 'end' in args:\n        print('before')\n        {end}\n"
+                 "    return {'alive': True}\n")
+    began = time.monotonic()
+    answer = one.activate({"end": True})
+    assert answer.status in (400, 500, 502) and answer.json["error"].startswith("command exited")
+    assert time.monotonic() - began < 5
+    assert one.activation_logs().stdout == "before\n"
+    assert one.activate() == Answer(200, {"alive": True})
+
+
+# --- code ---------------------------------------------------------------------------------------------------
+
+
+def test_zip_with_modules_and_files(action: Callable[..., Action]) -> None:
+    code = zipped({
+        "__main__.py": "from helper import text\n"
+                       "def niam(args):\n    return {'text': text(), 'file': open('data.txt').read()}\n",
+        "helper.py": "def text():\n    return 'from a module'\n", "data.txt": "from a file",
+    })
+    one = action(code, main="niam")
+    assert one.activate() == Answer(200, {"text": "from a module", "file": "from a file"})
+
+
+def test_zip_with_virtualenv(action: Callable[..., Action]) -> None:
+    version = in_image("python3", "-c", "import sys; print('python%d.%d' % sys.version_info[:2])").strip()
+    activate = ("import os, site\n"
+                "folder = os.path.dirname(os.path.dirname(__file__))\n"
+                f"site.addsitedir(os.path.join(folder, 'lib', '{version}', 'site-packages'))\n")
+    one = action(zipped({
+        "__main__.py": "import greeting\ndef main(args):\n    return {'text': greeting.text}\n",
+        "virtualenv/bin/activate_this.py": activate,
+        f"virtualenv/lib/{version}/site-packages/greeting.py": "text = 'from the virtualenv'\n",
+    }))
+    assert one.activate() == Answer(200, {"text": "from the virtualenv"})
+
+
+def test_tar_gz(action: Callable[..., Action]) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        entry = tarfile.TarInfo("__main__.py")
+        entry.size = len(ECHO)
+        archive.addfile(entry, io.BytesIO(ECHO.encode()))
+    assert action(buffer.getvalue()).activate({"a": 1}) == Answer(200, {"a": 1})
+
+
+ACTION_LOOP = """#!/bin/sh
+echo '{"ok":true}' >&3
+while read -r line
+do
+	echo "log"
+	printf '{"got": %s}\\n' "$line" >&3
+done
+"""
+
+
+def test_program_that_speaks_action_loop(action: Callable[..., Action]) -> None:
+    one = action(zipped({"exec": ACTION_LOOP, "exec.env": "pyaction:3"}, executable="exec"),
+                 options=["--env=OW_EXECUTION_ENV=pyaction:3"])
+    for number in range(2):
+        assert one.activate({"n": number}).json["got"]["value"] == {"n": number}
+        assert one.activation_logs() == Logs("log\n", "")
+
+
+def test_program_of_another_environment(action: Callable[..., Action]) -> None:
+    action(zipped({"exec": ACTION_LOOP, "exec.env": "another:1"}, executable="exec"),
+           options=["--env=OW_EXECUTION_ENV=pyaction:3"], status=502)
+
+
+@pytest.mark.parametrize("code, reason", [
+    (zipped({"other.py": ECHO}), "Zip file does not include"),
+    (zipped({"folder/__main__.py": ECHO}), "Zip file does not include"),
+    ("def main(args)\n    return args\n", "SyntaxError"),
+    ("import no_such_module\ndef main(args):\n    return args\n", "no_such_module"),
+    ("raise RuntimeError('on purpose')\n", "on purpose"),
+    ("def other(args):\n    return args\n", "main"),
+    ("import sys\nsys.exit(1)\n", "Command exited abruptly during initialization."),
+], ids=["no-main", "main-too-deep", "syntax", "import", "exception", "no-function", "exit"])
+def test_init_that_fails(action: Callable[..., Action], code: Any, reason: str) -> None:
+    one = action(code, status=502)
+    logs = one.activation_logs()
+    assert logs.stdout == "" and reason in logs.stderr
+    assert one.init(ECHO) == Answer(200, {"ok": True})
+
+
+def test_no_code(action: Callable[..., Action]) -> None:
+    for members in ({}, {"code": ""}, {"code": None}):
+        one = Container()
+        try:
+            while not one.connects():
+                time.sleep(0.01)
+            answer = one.post("/init", json.dumps({"value": members}).encode())
+            assert answer == Answer(403, {"error": "Missing main/no code to execute."})
+        finally:
+            one.remove()
+
+
+def test_binary_source(action: Callable[..., Action]) -> None:
+    one = action(base64.b64encode(ECHO.encode()).decode(), binary=True)
+    assert one.activate({"a": 1}) == Answer(200, {"a": 1})
+
+
+def test_logs_of_an_init_stay_for_the_first_activation(action: Callable[..., Action]) -> None:
+    one = action("print('imported')\ndef main(args):\n    print('run')\n    return {}\n")
+    assert MARKER not in one.logs().stdout
+    assert one.activate().status == 200
+    assert one.activation_logs().stdout == "imported\nrun\n"
+
+
+# --- stem cells ---------------------------------------------------------------------------------------------
+
+
+def test_prewarmed_containers_wait_idle() -> None:
+    """Stem cells that no one talks to take less than a hundredth of a processor, and are ready."""
+    cells = [Action() for _ in range(4)]
+    try:
+        for cell in cells:
+            while not cell.connects():
+                time.sleep(0.01)
+        time.sleep(0.5)
+        before = [cell_cpu_us(cell) for cell in cells]
+        time.sleep(2)
+        after = [cell_cpu_us(cell) for cell in cells]
+        assert max(late - early for early, late in zip(before, after)) < 20_000, (before, after)
+        assert cells[0].init(ECHO).status == 200
+        assert cells[0].run({"a": 1}) == Answer(200, {"a": 1})
+    finally:
+        for cell in cells:
+            cell.remove()
+
+
+def cell_cpu_us(cell: Container) -> int:
+    """Microseconds of CPU that all processes of a container have taken."""
+    first = cell.inspect("{{.State.Pid}}")
+    below = pathlib.Path(f"/proc/{first}/task/{first}/children").read_text().split()
+    nanoseconds = [int(pathlib.Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in (first, *below)]
+    return sum(nanoseconds) // 1000
+
+
+# --- the runtimes manifest ----------------------------------------------------------------------------------
+
+MANIFEST = json.loads((ROOT / "deploy" / "openwhisk" / "runtimes.json").read_text(encoding="utf-8"))
+RUNTIMES = MANIFEST["runtimes"]["python"]
+
+
+@pytest.mark.parametrize("entry", RUNTIMES, ids=[entry["kind"] for entry in RUNTIMES])
+def test_manifest_names_images_that_make_image_makes(entry: Any) -> None:
+    name = f"{entry['image']['name']}:{entry['image']['tag']}"
+    if docker("image", "inspect", name, check=False).returncode != 0:
+        pytest.skip(f"{name} is not built here")
+    version = in_image("python3", "-c", "import sys; print('python:%d.%d' % sys.version_info[:2])", image=name)
+    assert version.strip() == entry["kind"]
+
+
+def test_manifest_has_one_default() -> None:
+    assert [entry["kind"] for entry in RUNTIMES if entry["default"]] == ["python:3.11"]
+    for cell in [cell for entry in RUNTIMES for cell in entry.get("stemCells", [])]:
+        assert cell["initialCount"] >= 1 and cell["memory"].endswith(" MB")
