@@ -49,7 +49,9 @@ Q := $(if $(V),,@)
 say = @echo '  $(1)'
 
 .PHONY: all
-all: $(BUILD)/pyaction $(BUILD)/pyrunner $(BUILD)/pyunpack $(BUILD)/pyuntar
+# What stands beside pyrunner, in libexec.
+HELPERS := $(BUILD)/pyunpack $(BUILD)/pyuntar $(BUILD)/pyprecompile $(BUILD)/pycompile
+all: $(BUILD)/pyaction $(BUILD)/pyrunner $(HELPERS)
 
 $(BUILD)/pyaction: $(call proxy_objects,$(PROXY_SOURCES))
 	$(call say,cc $@)
@@ -59,10 +61,10 @@ $(BUILD)/pyunpack: $(call proxy_objects,$(UNPACK_SOURCES))
 	$(call say,cc $@)
 	$(Q)$(CC) $(SANITIZE) $(LDFLAGS) $(HARDENED_LINK) -o $@ $^ -lzip
 
-# Run by the Python that the runner embeds.
-$(BUILD)/pyuntar: proxy/untar.py $(BUILD)/python.mk
+# Run by the Python that the runner embeds, with the options of their first line.
+$(BUILD)/pyuntar $(BUILD)/pyprecompile $(BUILD)/pycompile: $(BUILD)/py%: proxy/%.py $(BUILD)/python.mk
 	$(call say,python $@)
-	$(Q)sed '1s|.*|#!$(PYTHON_PROGRAM) -IS|' $< >$@.new && chmod 755 $@.new && mv $@.new $@
+	$(Q)sed '1s|/usr/bin/python3|$(PYTHON_PROGRAM)|' $< >$@.new && chmod 755 $@.new && mv $@.new $@
 
 $(BUILD)/pyrunner: $(call runner_objects,$(RUNNER_SOURCES)) $(BUILD)/obj/runner/embedded.o
 	$(call say,cc $@)
@@ -136,7 +138,7 @@ test: deps-test
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/pyaction
 	install -m 755 $(BUILD)/pyaction $(DESTDIR)$(PREFIX)/bin/
-	install -m 755 $(BUILD)/pyrunner $(BUILD)/pyunpack $(BUILD)/pyuntar $(DESTDIR)$(PREFIX)/libexec/pyaction/
+	install -m 755 $(BUILD)/pyrunner $(HELPERS) $(DESTDIR)$(PREFIX)/libexec/pyaction/
 
 # --- tests -------------------------------------------------------------------------------------------------
 
@@ -155,7 +157,7 @@ UNIT_TESTS := $(patsubst test/unit/%.c,$(BUILD)/unit/%,$(wildcard test/unit/test
 $(BUILD)/unit/%: test/unit/%.c $(wildcard test/unit/*.h) $(UNIT_LIBRARY)
 	$(call say,cc $@)
 	$(Q)$(CC) $(PROXY_CFLAGS) -Wno-conversion -Wno-sign-conversion -o $@ $< $(UNIT_LIBRARY) $(LDFLAGS) -pie \
-		-Wl,--as-needed -lzip -lcjson -lmicrohttpd
+		-Wl,--as-needed -lzip -lcjson -lmicrohttpd -lpthread
 
 check-unit: all $(UNIT_TESTS)
 	prove -e '' $(UNIT_TESTS)
@@ -201,7 +203,7 @@ asan:
 
 C_FILES := $(wildcard common/*.[ch] proxy/*.[ch] pyrunner/*.[ch] test/unit/*.[ch] test/bench/*.[ch])
 C_SOURCES := $(filter %.c,$(C_FILES))
-PYTHON_FILES := proxy/untar.py pyrunner/embed.py pyrunner/pyaction_bootstrap $(wildcard scripts/*.py) scripts/invoke scripts/package \
+PYTHON_FILES := $(wildcard proxy/*.py) pyrunner/embed.py pyrunner/pyaction_bootstrap $(wildcard scripts/*.py) scripts/invoke scripts/package \
 	test/bench test/blackbox test/scripts test/unit/bootstrap test/image test/fuzz images/check-imports images/pip \
 	scripts/make-sbom
 SHELL_FILES := .ci/run pyrunner/find-python scripts/install-packages scripts/serve-example scripts/check-run \
@@ -218,8 +220,8 @@ lint:
 		--suppress=memleak -D__linux__ common proxy pyrunner
 	shellcheck $(SHELL_FILES)
 	$(PYTHON) -m flake8 --max-line-length 120 --extend-ignore E203 $(PYTHON_FILES)
-	$(PYTHON) -m mypy --python-version 3.9 --strict --ignore-missing-imports pyrunner/pyaction_bootstrap pyrunner/embed.py \
-		proxy/untar.py
+	$(PYTHON) -m mypy --python-version 3.9 --strict --ignore-missing-imports pyrunner/pyaction_bootstrap pyrunner/embed.py
+	for file in proxy/*.py; do $(PYTHON) -m mypy --python-version 3.9 --strict "$$file" || exit; done
 
 .PHONY: format
 format:

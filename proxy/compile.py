@@ -49,6 +49,9 @@ LAUNCHER_FILE = "exec__.py"
 VIRTUALENV = "virtualenv"
 PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 
+# The comment of the archive, its last bytes: function.c starts no process then to compile beside the import.
+MARK = b"pyaction: compiled"
+
 # The same files make the same archive, whenever it is made: the earliest time that a zip can hold.
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 _COPY_SIZE = 1 << 16
@@ -525,6 +528,7 @@ def write_archive(root: str, file: BinaryIO) -> None:
             if count >= ENTRIES_MAX or size > BYTES_MAX:
                 raise Failed(f"with its packages it is more than {ENTRIES_MAX} files or {BYTES_MAX} bytes")
             _add(archive, os.path.relpath(entry.path, root), entry.path, status)
+        archive.comment = MARK
 
 
 def compile_function(source: BinaryIO, target: BinaryIO, handler: Handler) -> None:

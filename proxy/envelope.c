@@ -127,7 +127,7 @@ static int take_environment(
 	if (environment != NULL &&
 		(json_find_member(text, length, "value", &value) < 0 ||
 			json_find_member(value.start, value.length, "env", &span) < 0))
-		return err_set(err, -EINVAL, UNMARSHAL "value.env must be spelled without escapes");
+		return err_set(err, -EINVAL, UNMARSHAL "value.env cannot be found");
 	r = list_start_variables(envelope, environment, err);
 	if (r < 0)
 		return r;

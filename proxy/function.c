@@ -3,6 +3,7 @@
 #include "code_dir.h"
 #include "json.h"
 #include "limits.h"
+#include "precompiler.h"
 #include "runner.h"
 
 #include <cjson/cJSON.h>
@@ -60,9 +61,10 @@ struct function {
 	/* The code: there is some when initialized is set or an init is under way. */
 	bool initialized;
 	enum convention convention;
-	struct code_dir *code_dir; /* holds the code, or what is installed for a folder of the user's own */
-	struct envelope envelope;  /* of the code; the code text itself is dropped once it is on disk */
-	char *init_line;
+	struct code_dir *code_dir;       /* holds the code, or what is installed for a folder of the user's own */
+	struct precompiler *precompiler; /* works in code_dir until the first init is over; NULL for none */
+	struct envelope envelope;        /* of the code; the code text itself is dropped once it is on disk */
+	char *init_line;                 /* without its closing brace: send_init() may add a member */
 	size_t init_line_length;
 };
 
@@ -112,6 +114,8 @@ static void discard_runner(struct function *function)
 
 static void discard_code(struct function *function)
 {
+	precompiler_free(function->precompiler);
+	function->precompiler = NULL;
 	code_dir_free(function->code_dir);
 	function->code_dir = NULL;
 	envelope_done(&function->envelope);
@@ -145,7 +149,7 @@ static int make_init_line(struct function *function, struct err *err)
 		(void) fprintf(line, ",\"timeout_ms\":%u", limits->timeout_ms);
 	if (limits->memory_mb != LIMITS_DEFAULT)
 		(void) fprintf(line, ",\"memory_mb\":%u", limits->memory_mb);
-	(void) fprintf(line, ",\"env\":%s}", envelope->environment);
+	(void) fprintf(line, ",\"env\":%s", envelope->environment);
 	if (fclose(line) != 0)
 		return err_errno(err, -ENOMEM, "cannot make the message to the runner");
 	return 0;
@@ -333,15 +337,16 @@ static void forget_failed_init(struct function *function)
 
 static void send_init(struct function *function, enum phase phase)
 {
-	char *line = malloc(function->init_line_length + 1);
+	bool compiling = phase == PHASE_INITIALIZING && function->precompiler != NULL;
+	char *line;
+	int length = asprintf(&line, "%s%s}", function->init_line, compiling ? ",\"compiling\":true" : "");
 
-	if (line == NULL) {
+	if (length < 0) {
 		finish(function, OUTCOME_INTERNAL_ERROR, false, "Out of memory for the message to the runner.");
 		return;
 	}
-	memcpy(line, function->init_line, function->init_line_length);
 	enter_phase(function, phase);
-	runner_send(function->runner, line, function->init_line_length);
+	runner_send(function->runner, line, (size_t) length);
 }
 
 static int choose_convention(struct function *function, struct err *err)
@@ -387,6 +392,8 @@ static void on_unpacked(void *context, const char *problem)
 	struct function *function = context;
 
 	if (problem == NULL) {
+		if (function->precompiler != NULL)
+			precompiler_begin(function->precompiler);
 		initialize(function);
 		return;
 	}
@@ -394,6 +401,18 @@ static void on_unpacked(void *context, const char *problem)
 	logs_write_stderr(function->logs, problem);
 	finish(function, OUTCOME_INIT_FAILED, true,
 		"The action failed to generate or locate a binary. See logs for details. (%s)", problem);
+}
+
+/* Where it cannot be started, or would change nothing, the import works without it. A variable for the start of
+ * Python may want other bytecode than the ordinary, or none. */
+static void start_precompiler(struct function *function)
+{
+	const struct envelope *envelope = &function->envelope;
+	struct err err;
+
+	if (envelope->code_length >= LIMIT_SMALL_ARCHIVE && envelope->start_variables == NULL)
+		(void) !precompiler_start(&function->precompiler, function->loop, function->config.precompiler_path,
+			code_dir_path(function->code_dir), envelope->handler, &err);
 }
 
 static int place_code(struct function *function, struct err *err)
@@ -410,6 +429,8 @@ static int place_code(struct function *function, struct err *err)
 		r = code_dir_unpack(function->code_dir, function->loop,
 			envelope->kind == CODE_GZIP ? function->config.untar_path : function->config.unzip_path,
 			envelope->code, envelope->code_length, on_unpacked, function, err);
+	if (r == 0 && (envelope->kind == CODE_ZIP || envelope->kind == CODE_GZIP))
+		start_precompiler(function);
 	free(envelope->code);
 	envelope->code = NULL;
 	return r;
@@ -536,6 +557,8 @@ static void take_init_reply(struct function *function, struct reply *reply, int 
 {
 	bool first_time = function->phase == PHASE_INITIALIZING;
 
+	if (function->precompiler != NULL)
+		precompiler_stop(function->precompiler);
 	if (statuses[status].kind == OUTCOME_INITIALIZED) {
 		function->runner_initialized = true;
 		function->initialized = true;

@@ -32,6 +32,8 @@ struct function_config {
 	const char *runner_path; /* executable of the runner */
 	const char *unzip_path;  /* executables that unpack archives */
 	const char *untar_path;
+	/* Executable that compiles modules beside their import. */
+	const char *precompiler_path;
 	const char *work_dir;   /* where directories for code are made */
 	const char *convention; /* PYACTION_CONVENTION of the server, NULL for none */
 	struct limits limits;   /* of every invocation, in place of its platform's own */

@@ -28,8 +28,8 @@ struct http_server {
 	size_t max_body;
 	size_t pending; /* requests that have been handed to the owner and are not completed */
 	bool listening;
-	uint64_t stopped_ms; /* when that ended */
-	bool closed_one; /* a connection has been closed in this turn of MHD_run() */
+	uint64_t stopped_ms;           /* when that ended */
+	bool closed_one;               /* a connection has been closed in this turn of MHD_run() */
 	struct watch other_port;       /* of http_listen_also(), fd -1 when there is none */
 	struct timer other_port_pause; /* set while it cannot be accepted from */
 	struct timer trim;             /* set for a while after a large request */

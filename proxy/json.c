@@ -1,5 +1,7 @@
 #include "json.h"
 
+#include <cjson/cJSON.h>
+#include <endian.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -133,6 +135,7 @@ static const char *plain_run(const char *at, const char *end)
 
 	for (; end - at >= (ptrdiff_t) sizeof(eight); at += sizeof(eight)) {
 		memcpy(&eight, at, sizeof(eight));
+		eight = le64toh(eight);
 		quote = eight ^ (ones * '"');
 		backslash = eight ^ (ones * '\\');
 		/* A byte's high bit: less than 0x20, or zero after the XOR. Borrows only reach bytes above the first found. */
@@ -344,25 +347,37 @@ static const char *skip_value(const char *at, const char *end)
 	return at;
 }
 
+/* Whether a member's name, as it is spelled from its opening quote on, is this one. */
+static bool is_name(const char *spelled, size_t length, const char *name)
+{
+	size_t name_length = strlen(name);
+	cJSON *decoded;
+	bool same;
+
+	if (memchr(spelled, '\\', length) == NULL)
+		return length == name_length + 2 && memcmp(spelled + 1, name, name_length) == 0;
+	decoded = cJSON_ParseWithLength(spelled, length);
+	same = cJSON_IsString(decoded) && strcmp(decoded->valuestring, name) == 0;
+	cJSON_Delete(decoded);
+	return same;
+}
+
 int json_find_member(const char *text, size_t length, const char *name, struct json_span *ret_value)
 {
 	const char *end = text + length;
 	const char *at = skip_space(text, end);
-	size_t name_length = strlen(name);
 
 	if (at == end || *at != '{')
 		return -ENOENT;
 	at = skip_space(at + 1, end);
 	while (at < end && *at == '"') {
-		const char *key = at + 1;
+		const char *key = at;
 		bool found;
 
 		at = skip_string(at, end);
-		if (at <= key)
+		if (at <= key + 1)
 			return -ENOENT;
-		if (memchr(key, '\\', (size_t) (at - key)) != NULL)
-			return -EINVAL;
-		found = (size_t) (at - key) == name_length + 1 && memcmp(key, name, name_length) == 0;
+		found = is_name(key, (size_t) (at - key), name);
 		at = skip_space(at, end);
 		at = skip_space(at < end ? at + 1 : end, end); /* the colon */
 		key = at;

@@ -42,7 +42,6 @@ enum { JSON_PLAIN_DEPTH = 512, JSON_PLAIN_NUMBER = 1000, JSON_VALID_DEPTH = 5000
 /*
  * Finds the value of a member of the object that text holds. text must be what cJSON has parsed, and is read
  * with its leniency: any byte up to 0x20 is white space. Of duplicate names the first counts, as with
- * cJSON_GetObjectItemCaseSensitive(). Returns 0, -ENOENT, or -EINVAL when a name up to there is spelled with
- * escapes: it would have to be decoded to be compared.
+ * cJSON_GetObjectItemCaseSensitive(). Returns 0 or -ENOENT.
  */
 int json_find_member(const char *text, size_t length, const char *name, struct json_span *ret_value) UTIL_MUST_CHECK;

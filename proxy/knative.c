@@ -18,6 +18,7 @@ struct call {
 	struct http_request *request;
 	char *body;                               /* of the request; the spans lie in it */
 	struct json_span init, activation, value; /* start NULL: absent */
+	bool raw;                                 /* its init says so */
 };
 
 static void call_free(struct call *call)
@@ -33,6 +34,28 @@ static void cjson_deletep(cJSON **item)
 
 #define cleanup_cjson __attribute__((cleanup(cjson_deletep)))
 
+/* Whether the one function of this process is a raw action: __OW_ACTION_RAW, or the member of its init. */
+static bool is_raw;
+
+static bool is_true(const char *variable)
+{
+	const char *value = getenv(variable);
+
+	return value != NULL && strcasecmp(value, "true") == 0;
+}
+
+static bool is_dedicated(void)
+{
+	const char *code = getenv("__OW_ACTION_CODE");
+
+	return code != NULL && code[0] != '\0';
+}
+
+static bool span_is(const struct json_span *span, const char *text)
+{
+	return span->length == strlen(text) && memcmp(span->start, text, span->length) == 0;
+}
+
 static bool takes(const struct building *building, const char *path)
 {
 	return building->knative && strcmp(path, "/") == 0;
@@ -40,7 +63,35 @@ static bool takes(const struct building *building, const char *path)
 
 /* --- answers ----------------------------------------------------------------------------------------- */
 
-/* A string's text, for free(). A character that no C string holds ends it. */
+/* How many bytes of UTF-8 the text of a string has: it may hold a NUL. span is with its quotes. */
+static size_t decoded_length(const struct json_span *span)
+{
+	const char *at = span->start + 1, *end = span->start + span->length - 1;
+	size_t length = 0;
+
+	while (at < end) {
+		char digits[5] = "";
+		unsigned long code;
+
+		if (at[0] != '\\' || at[1] != 'u') {
+			at += at[0] == '\\' ? 2 : 1;
+			length++;
+			continue;
+		}
+		memcpy(digits, at + 2, 4);
+		code = strtoul(digits, NULL, 16);
+		if (code >= 0xd800 && code <= 0xdbff) { /* half of a pair, which is 4 bytes */
+			at += 12;
+			length += 4;
+		} else {
+			at += 6;
+			length += code < 0x80 ? 1 : code < 0x800 ? 2 : 3;
+		}
+	}
+	return length;
+}
+
+/* A string's text, for free(). */
 static struct http_body decode_string(const struct json_span *span)
 {
 	cleanup_cjson cJSON *string = cJSON_ParseWithLength(span->start, span->length);
@@ -48,7 +99,7 @@ static struct http_body decode_string(const struct json_span *span)
 
 	if (string != NULL && string->valuestring != NULL) {
 		body.data = steal_ptr(&string->valuestring);
-		body.length = strlen(body.data);
+		body.length = decoded_length(span);
 	}
 	return body;
 }
@@ -64,25 +115,37 @@ static bool is_servers_own(const char *name)
 	return false;
 }
 
-/* An answer's headers from the result's. Returns the content type, which belongs to headers; NULL for none. */
+static void set_header(struct http_request *request, const char *name, const cJSON *header)
+{
+	char number[32];
+	const char *value = cJSON_GetStringValue(header);
+
+	if (cJSON_IsNumber(header)) {
+		(void) snprintf(number, sizeof(number), "%.15g", header->valuedouble);
+		value = number;
+	} else if (cJSON_IsBool(header)) {
+		value = cJSON_IsTrue(header) ? "true" : "false";
+	}
+	if (value != NULL && !is_servers_own(name))
+		http_set_header(request, name, value);
+}
+
+/* An answer's headers from the result's: an array is one for each of its values. Returns the content type, which
+ * belongs to headers; NULL for none. */
 static const char *set_headers(struct http_request *request, const cJSON *headers)
 {
 	const char *content_type = NULL;
-	const cJSON *header;
+	const cJSON *header, *value;
 
 	cJSON_ArrayForEach(header, headers)
 	{
-		char number[32];
-		const char *value = cJSON_GetStringValue(header);
-
-		if (cJSON_IsNumber(header)) {
-			(void) snprintf(number, sizeof(number), "%.15g", header->valuedouble);
-			value = number;
-		} else if (cJSON_IsBool(header)) {
-			value = cJSON_IsTrue(header) ? "true" : "false";
-		}
-		if (value != NULL && !is_servers_own(header->string))
-			http_set_header(request, header->string, value);
+		if (cJSON_IsArray(header))
+			cJSON_ArrayForEach(value, header)
+			{
+				set_header(request, header->string, value);
+			}
+		else
+			set_header(request, header->string, header);
 		if (cJSON_IsString(header) && strcasecmp(header->string, "Content-Type") == 0)
 			content_type = header->valuestring;
 	}
@@ -101,12 +164,15 @@ static enum http_status status_code(const char *payload, size_t length)
 	return code >= 200 && code <= 599 ? (enum http_status) code : HTTP_OK;
 }
 
-/* The member "body": text as it is, an image's base64 decoded, anything else as JSON. */
-static struct http_body make_body(struct http_request *request, const struct json_span *span, const char *content_type)
+/* The member "body": text as it is, base64 of an image or of what is_base64 says decoded, anything else as JSON. */
+static struct http_body make_body(
+	struct http_request *request, const struct json_span *span, const char *content_type, bool is_base64)
 {
 	struct http_body body = { 0 };
 	struct err err;
 
+	if (span_is(span, "null"))
+		return body;
 	if (span->start[0] != '"') {
 		body.data = strndup(span->start, span->length);
 		body.length = span->length;
@@ -114,12 +180,57 @@ static struct http_body make_body(struct http_request *request, const struct jso
 	}
 	body = decode_string(span);
 	if (content_type == NULL)
-		http_set_header(request, "Content-Type", "text/html");
-	else if (strncasecmp(content_type, "image/", 6) == 0 && body.data != NULL &&
+		http_set_header(request, "Content-Type", is_base64 ? "application/octet-stream" : "text/html");
+	if ((is_base64 || (content_type != NULL && strncasecmp(content_type, "image/", 6) == 0)) && body.data != NULL &&
 		base64_decode(body.data, body.length, &body.length, &err) < 0) {
 		free(body.data); /* partly overwritten: it was text, as of an SVG image */
 		body = decode_string(span);
 	}
+	return body;
+}
+
+/* Takes a member, name and all, out of an object that the runner has written: without escapes in the name. */
+static void remove_member(struct outcome *object, const char *name)
+{
+	char *end = object->payload + object->payload_length, *from, *to;
+	struct json_span value;
+
+	if (json_find_member(object->payload, object->payload_length, name, &value) < 0)
+		return;
+	to = object->payload + (value.start - object->payload) + value.length;
+	from = object->payload + (value.start - object->payload);
+	while (*from != ':')
+		from--;
+	while (*from != '"')
+		from--;
+	do
+		from--;
+	while (*from != '"');
+	while (to < end && *to == ' ')
+		to++;
+	if (*to == ',') { /* and the blank behind it, if another member follows */
+		to++;
+		while (*to == ' ')
+			to++;
+	} else {
+		while (from > object->payload + 1 && (from[-1] == ' ' || from[-1] == ','))
+			from--;
+	}
+	memmove(from, to, (size_t) (end - to) + 1);
+	object->payload_length -= (size_t) (to - from);
+}
+
+/* The object that is the body itself, as JSON. One that only says the status and the headers has no body. */
+static struct http_body take_rest(struct outcome *outcome, bool is_response)
+{
+	struct http_body body = { 0 };
+
+	remove_member(outcome, "statusCode");
+	remove_member(outcome, "headers");
+	if (is_response && strcmp(outcome->payload, "{}") == 0)
+		return body;
+	body.length = outcome->payload_length;
+	body.data = steal_ptr(&outcome->payload);
 	return body;
 }
 
@@ -129,18 +240,22 @@ static void answer_result(struct http_request *request, struct outcome *outcome)
 	enum http_status status = status_code(outcome->payload, outcome->payload_length);
 	cleanup_cjson cJSON *headers = NULL;
 	const char *content_type = NULL;
-	struct json_span span;
-	struct http_body body = { .length = outcome->payload_length };
+	struct json_span span, base64;
+	struct http_body body;
+	bool is_response = json_find_member(outcome->payload, outcome->payload_length, "statusCode", &span) == 0;
 
 	if (json_find_member(outcome->payload, outcome->payload_length, "headers", &span) == 0) {
+		is_response = true;
 		headers = cJSON_ParseWithLength(span.start, span.length);
 		if (cJSON_IsObject(headers))
 			content_type = set_headers(request, headers);
 	}
 	if (json_find_member(outcome->payload, outcome->payload_length, "body", &span) == 0)
-		body = make_body(request, &span, content_type);
+		body = make_body(request, &span, content_type,
+			json_find_member(outcome->payload, outcome->payload_length, "isBase64Encoded", &base64) == 0 &&
+				span_is(&base64, "true"));
 	else
-		body.data = steal_ptr(&outcome->payload);
+		body = take_rest(outcome, is_response);
 	if (body.length == 0 && status == HTTP_OK)
 		status = HTTP_NO_CONTENT;
 	http_answer(request, status, body);
@@ -152,7 +267,7 @@ static void on_outcome(void *context, struct outcome *outcome)
 	struct http_request *request = call->request;
 
 	openwhisk_make_object(outcome);
-	if (outcome->kind == OUTCOME_SUCCESS && outcome->payload != NULL)
+	if ((outcome->kind == OUTCOME_SUCCESS || outcome->kind == OUTCOME_SUCCESS_BYTES) && outcome->payload != NULL)
 		answer_result(request, outcome);
 	else
 		openwhisk_answer(request, outcome);
@@ -186,27 +301,42 @@ static void write_members(FILE *out, const struct json_span *object)
 		(void) fputc(',', out);
 }
 
-struct header_writer {
-	FILE *out;
-	bool any;
-};
-
-/* Names in lower case, as web actions get them. */
-static void write_header(void *context, const char *name, const char *value)
+/* Names in lower case, as web actions get them; the values of one that comes again are a list (RFC 9110, 5.3). */
+static void add_header(void *context, const char *name, const char *value)
 {
-	struct header_writer *writer = context;
-	cleanup_free char *lower = strdup(name);
+	cJSON *headers = context, *before;
+	cleanup_free char *lower = strdup(name), *list = NULL;
 
 	if (lower == NULL)
 		return;
 	for (char *at = lower; *at != '\0'; at++)
 		if (*at >= 'A' && *at <= 'Z')
 			*at = (char) (*at - 'A' + 'a');
-	(void) fputs(writer->any ? "," : "", writer->out);
-	writer->any = true;
-	json_write_string(writer->out, lower, strlen(lower));
-	(void) fputc(':', writer->out);
-	json_write_string(writer->out, value, strlen(value));
+	before = cJSON_GetObjectItemCaseSensitive(headers, lower);
+	if (before == NULL)
+		(void) cJSON_AddStringToObject(headers, lower, value);
+	else if (asprintf(&list, "%s, %s", before->valuestring, value) >= 0)
+		(void) cJSON_SetValuestring(before, list);
+}
+
+/* Not by cJSON, which would let through what is not UTF-8. */
+static void write_headers(FILE *out, struct http_request *request)
+{
+	cleanup_cjson cJSON *headers = cJSON_CreateObject();
+	const cJSON *header;
+	char separator = '{';
+
+	if (headers != NULL)
+		http_each_header(request, add_header, headers);
+	cJSON_ArrayForEach(header, headers)
+	{
+		(void) fputc(separator, out);
+		json_write_string(out, header->string, strlen(header->string));
+		(void) fputc(':', out);
+		json_write_string(out, header->valuestring, strlen(header->valuestring));
+		separator = ',';
+	}
+	(void) fputs(separator == '{' ? "{}" : "}", out);
 }
 
 /* What a raw action gets besides: the query, and its value as text in base64. */
@@ -223,8 +353,7 @@ static void write_raw(FILE *out, struct call *call)
 /* The event: the value's members and the HTTP context (OpenWhisk, docs/webactions.md). */
 static void write_event(FILE *out, struct call *call)
 {
-	const char *raw = getenv("__OW_ACTION_RAW"), *user = getenv("__OW_NAMESPACE");
-	struct header_writer writer = { .out = out };
+	const char *user = getenv("__OW_NAMESPACE");
 
 	if (call->value.start[0] != '{') { /* an array has no members */
 		(void) fwrite(call->value.start, 1, call->value.length, out);
@@ -236,10 +365,9 @@ static void write_event(FILE *out, struct call *call)
 	json_write_string(out, user != NULL ? user : "", user != NULL ? strlen(user) : 0);
 	(void) fputs(",\"__ow_method\":", out);
 	json_write_string(out, http_method(call->request), strlen(http_method(call->request)));
-	(void) fputs(",\"__ow_path\":\"\",\"__ow_headers\":{", out);
-	http_each_header(call->request, write_header, &writer);
-	(void) fputc('}', out);
-	if (raw != NULL && strcasecmp(raw, "true") == 0)
+	(void) fputs(",\"__ow_path\":\"\",\"__ow_headers\":", out);
+	write_headers(out, call->request);
+	if (is_raw || is_true("__OW_ACTION_RAW"))
 		write_raw(out, call);
 	(void) fputc('}', out);
 }
@@ -275,6 +403,8 @@ static void on_initialized(void *context, struct outcome *outcome)
 {
 	struct call *call = context;
 
+	if (outcome->kind == OUTCOME_INITIALIZED)
+		is_raw = call->raw;
 	if (outcome->kind == OUTCOME_INITIALIZED && (call->value.start != NULL || call->activation.start != NULL)) {
 		if (call->value.start == NULL)
 			call->value = (struct json_span) { .start = "{}", .length = 2 };
@@ -299,10 +429,11 @@ static char *make_envelope(const struct json_span *value, size_t *ret_length)
 
 static void initialize(struct call *call)
 {
+	struct json_span raw;
 	size_t length;
 	char *body;
 
-	if (getenv("__OW_ACTION_CODE") != NULL) {
+	if (is_dedicated()) {
 		http_answer_error(
 			call->request, HTTP_FORBIDDEN, "Cannot initialize a runtime with a dedicated function.");
 		call_free(call);
@@ -314,6 +445,7 @@ static void initialize(struct call *call)
 		call_free(call);
 		return;
 	}
+	call->raw = json_find_member(call->init.start, call->init.length, "raw", &raw) == 0 && span_is(&raw, "true");
 	function_init(call->building->function, body, length, on_initialized, call);
 }
 
@@ -328,6 +460,8 @@ static void find_parts(struct call *call, size_t length)
 
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
 		any = json_find_member(call->body, length, parts[i].name, parts[i].span) == 0 || any;
+	if (call->value.start != NULL && span_is(&call->value, "null"))
+		call->value = (struct json_span) { .start = "{}", .length = 2 };
 	if (any)
 		return;
 	while (length > 0 && strchr(" \t\r\n", call->body[length - 1]) != NULL)
@@ -368,7 +502,7 @@ static void on_request(const struct building *building, struct http_request *req
 char *knative_make_dedicated(size_t *ret_length)
 {
 	const char *code = getenv("__OW_ACTION_CODE"), *main_name = getenv("__OW_ACTION_MAIN");
-	const char *binary = getenv("__OW_ACTION_BINARY"), *name = getenv("__OW_ACTION_NAME");
+	const char *name = getenv("__OW_ACTION_NAME");
 	char *body = NULL;
 	FILE *out;
 
@@ -379,8 +513,7 @@ char *knative_make_dedicated(size_t *ret_length)
 		return NULL;
 	(void) fputs("{\"value\":{\"code\":", out);
 	json_write_string(out, code, strlen(code));
-	(void) fprintf(
-		out, ",\"binary\":%s,\"main\":", binary != NULL && strcasecmp(binary, "true") == 0 ? "true" : "false");
+	(void) fprintf(out, ",\"binary\":%s,\"main\":", is_true("__OW_ACTION_BINARY") ? "true" : "false");
 	json_write_string(out, main_name != NULL ? main_name : "", main_name != NULL ? strlen(main_name) : 0);
 	(void) fputs(",\"name\":", out);
 	json_write_string(out, name != NULL ? name : "", name != NULL ? strlen(name) : 0);

@@ -19,6 +19,10 @@
 #define LIMIT_ARCHIVE_ENTRIES 200000
 #define LIMIT_LINK_TARGET 4096
 
+/* An archive below this holds too little source for a process that compiles it to be worth its start: less than
+ * 60 KB, compressed to a fifth. */
+#define LIMIT_SMALL_ARCHIVE ((size_t) 12 << 10)
+
 /* One reply of the runner; a longer one is a crashed activation. Results are passed on whole, so this only
  * guards the proxy against a runner gone wild. */
 #define LIMIT_REPLY_MAX ((size_t) 1 << 30)

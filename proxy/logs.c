@@ -36,6 +36,7 @@ struct stream {
 	int markers_due;  /* to be written once bytes_due have passed */
 	bool ending;      /* an activation's end is waiting for bytes_due and markers_due */
 	size_t bytes_due; /* of the pipe, that belong to the activation that ends */
+	bool kept;        /* what it moves now is kept: until its end of the activation */
 	char *head;       /* goes out before anything else, NULL when there is none */
 	char *note;       /* goes out before the markers, NULL when there is none */
 	size_t offset, filled;
@@ -52,6 +53,7 @@ struct logs {
 	void *context;
 	char *tail; /* the last bytes logged, as a ring; NULL when they are not kept */
 	size_t tail_total;
+	char *closing; /* lines of ours for the very end of what is kept, when both streams are at theirs */
 };
 
 static void keep(struct logs *logs, const char *text, size_t length)
@@ -130,6 +132,14 @@ static bool write_out(struct stream *stream)
 	return true;
 }
 
+/* Lines of ours among what is kept: the other stream may have left a line open. */
+static void keep_lines(struct logs *logs, const char *text)
+{
+	if (logs->tail != NULL && logs->tail_total > 0 && logs->tail[(logs->tail_total - 1) % LOGS_TAIL_MAX] != '\n')
+		keep(logs, "\n", 1);
+	keep(logs, text, strlen(text));
+}
+
 static void buffer_add(struct stream *stream, const char *text)
 {
 	size_t length = strlen(text);
@@ -138,26 +148,14 @@ static void buffer_add(struct stream *stream, const char *text)
 	stream->filled += length;
 }
 
-/* Lines of ours: to the buffer, and to what is kept of the log. Frees them. */
-static void buffer_take(struct stream *stream, char **lines)
-{
-	cleanup_free char *text = steal_ptr(lines);
-	struct logs *logs = stream->logs;
-
-	if (text == NULL)
-		return;
-	buffer_add(stream, text);
-	/* The other stream may have left a line open. */
-	if (logs->tail != NULL && logs->tail_total > 0 && logs->tail[(logs->tail_total - 1) % LOGS_TAIL_MAX] != '\n')
-		keep(logs, "\n", 1);
-	keep(logs, text, strlen(text));
-}
-
 static void add_head(struct stream *stream)
 {
-	if (stream->head != NULL && stream->line_open)
+	cleanup_free char *head = steal_ptr(&stream->head);
+
+	if (stream->line_open)
 		buffer_add(stream, "\n");
-	buffer_take(stream, &stream->head);
+	buffer_add(stream, head);
+	keep_lines(stream->logs, head);
 }
 
 /* Reads from the pipe into the empty buffer: all of it, or while an activation ends, what belongs to it. */
@@ -174,7 +172,8 @@ static size_t read_in(struct stream *stream)
 	if (count <= 0)
 		return 0;
 	stream->filled = (size_t) count;
-	keep(stream->logs, stream->buffer, stream->filled);
+	if (stream->kept)
+		keep(stream->logs, stream->buffer, stream->filled);
 	if (stream->ending)
 		stream->bytes_due -= (size_t) count;
 	return stream->filled;
@@ -183,11 +182,21 @@ static size_t read_in(struct stream *stream)
 /* The end of the ending activation's output, as one write. */
 static void add_end(struct stream *stream)
 {
-	if (stream->line_open && (stream->note != NULL || stream->markers_due > 0)) {
+	cleanup_free char *note = steal_ptr(&stream->note);
+	struct logs *logs = stream->logs;
+
+	if (stream->line_open && (note != NULL || stream->markers_due > 0)) {
 		buffer_add(stream, "\n");
-		keep(stream->logs, "\n", 1);
+		if (stream->kept)
+			keep(logs, "\n", 1);
 	}
-	buffer_take(stream, &stream->note);
+	if (note != NULL)
+		buffer_add(stream, note);
+	if (note != NULL && stream == &logs->streams[0])
+		logs->closing = steal_ptr(&note);
+	else if (note != NULL)
+		keep_lines(logs, note);
+	stream->kept = false;
 	for (; stream->markers_due > 0; stream->markers_due--)
 		buffer_add(stream, LOGS_MARKER "\n");
 	stream->ending = false;
@@ -213,6 +222,10 @@ static void tell_if_done(struct logs *logs)
 			return;
 	}
 	logs->on_done = NULL;
+	if (logs->closing != NULL)
+		keep_lines(logs, logs->closing);
+	free(logs->closing);
+	logs->closing = NULL;
 	if (on_done != NULL)
 		on_done(logs->context);
 }
@@ -345,6 +358,7 @@ void logs_free(struct logs *logs)
 		pump(&logs->streams[i], LAST_ROUNDS);
 		stream_close(&logs->streams[i]);
 	}
+	free(logs->closing);
 	free(logs->tail);
 	free(logs);
 }
@@ -398,6 +412,8 @@ void logs_begin_activation(struct logs *logs, const char *lines, bool keep_tail)
 	free(logs->tail);
 	logs->tail = keep_tail ? malloc(LOGS_TAIL_MAX) : NULL;
 	logs->tail_total = 0;
+	for (size_t i = 0; i < logs->stream_count; i++)
+		logs->streams[i].kept = keep_tail;
 	if (lines == NULL)
 		return;
 	free(stream->head);

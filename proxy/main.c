@@ -39,6 +39,7 @@ struct server {
 	char runner_path[PATH_MAX];
 	char unzip_path[PATH_MAX];
 	char untar_path[PATH_MAX];
+	char precompiler_path[PATH_MAX];
 };
 
 /* The path of a program that belongs to this one: beside it where it was built, in ../libexec where it is
@@ -233,6 +234,7 @@ static int start_function(struct server *server, const struct options *options, 
 		.runner_path = options->runner != NULL ? options->runner : server->runner_path,
 		.unzip_path = server->unzip_path,
 		.untar_path = server->untar_path,
+		.precompiler_path = server->precompiler_path,
 		.work_dir = options->work_dir,
 		.convention = options->convention,
 		.limits = options->limits,
@@ -295,6 +297,17 @@ static void shut_down(struct server *server)
 	loop_free(server->loop);
 }
 
+/* Becomes the program that compiles; returns only where it cannot. */
+static enum exit_status compile(const char *handler)
+{
+	char path[PATH_MAX];
+
+	find_program("pycompile", path, sizeof(path));
+	(void) execl(path, path, handler, (char *) NULL);
+	(void) fprintf(stderr, "pyaction: cannot start '%s': %s\n", path, strerror(errno));
+	return EXIT_SERVER;
+}
+
 int main(int argc, char **argv)
 {
 	struct server server = { 0 };
@@ -312,6 +325,8 @@ int main(int argc, char **argv)
 	}
 	if (r == OPTIONS_DONE)
 		return EXIT_STOPPED;
+	if (r == OPTIONS_COMPILE)
+		return (int) compile(options.compile);
 	if (r == OPTIONS_HEALTH) {
 		r = health_check(options.host, options.port, &err);
 		if (r < 0)
@@ -338,6 +353,7 @@ int main(int argc, char **argv)
 	find_program("pyrunner", server.runner_path, sizeof(server.runner_path));
 	find_program("pyunpack", server.unzip_path, sizeof(server.unzip_path));
 	find_program("pyuntar", server.untar_path, sizeof(server.untar_path));
+	find_program("pyprecompile", server.precompiler_path, sizeof(server.precompiler_path));
 
 	r = serve(&server, &options, &envelope, &err);
 	shut_down(&server);

@@ -80,6 +80,9 @@ static void print_help(void)
 		(void) printf("  --%s=%s\n        %s\n        environment: %s\n", descriptions[i].name,
 			descriptions[i].argument, descriptions[i].help, descriptions[i].variable);
 	(void) fputs(
+		"  --compile=MAIN, -compile MAIN\n"
+		"        do not serve; read a function (zip, tar.gz or Python source) from stdin, and write to stdout a zip\n"
+		"        of it that starts faster: requirements.txt installed, all modules compiled. MAIN: its handler\n"
 		"  --health\n        see whether the server with this --host and --port is there: exit status 0, or 1\n"
 		"  --help\n        print this and exit\n"
 		"  --version\n        print the version and exit\n\n"
@@ -233,11 +236,12 @@ static int bad_option(const char *argument, struct err *err)
 
 int options_parse(struct options *ret_options, int argc, char **argv, struct err *err)
 {
-	enum { HELP = OPTION_COUNT, VERSION, HEALTH };
-	struct option long_options[OPTION_COUNT + 4] = {
+	enum { HELP = OPTION_COUNT, VERSION, HEALTH, COMPILE };
+	struct option long_options[OPTION_COUNT + 5] = {
 		[HELP] = { "help", no_argument, NULL, HELP },
 		[VERSION] = { "version", no_argument, NULL, VERSION },
 		[HEALTH] = { "health", no_argument, NULL, HEALTH },
+		[COMPILE] = { "compile", required_argument, NULL, COMPILE },
 	};
 	enum options_result result = OPTIONS_RUN;
 	const char *values[OPTION_COUNT];
@@ -251,7 +255,8 @@ int options_parse(struct options *ret_options, int argc, char **argv, struct err
 			values[i] = NULL;
 	}
 	opterr = 0;
-	while ((id = getopt_long(argc, argv, ":", long_options, NULL)) >= 0) {
+	/* "only": OpenWhisk's proxy takes -compile with one hyphen. */
+	while ((id = getopt_long_only(argc, argv, ":", long_options, NULL)) >= 0) {
 		if (id == HELP) {
 			print_help();
 			return OPTIONS_DONE;
@@ -262,6 +267,11 @@ int options_parse(struct options *ret_options, int argc, char **argv, struct err
 		}
 		if (id == HEALTH) {
 			result = OPTIONS_HEALTH;
+			continue;
+		}
+		if (id == COMPILE) {
+			result = OPTIONS_COMPILE;
+			options.compile = optarg;
 			continue;
 		}
 		if (id == ':')

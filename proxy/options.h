@@ -17,6 +17,7 @@ struct options {
 	const char *code;
 	const char *convention;
 	const char *scf_port; /* "0": none */
+	const char *compile;  /* the handler of a function that is to be compiled instead of served */
 	struct limits limits; /* LIMITS_DEFAULT where nobody gave them */
 	size_t max_request;   /* bytes; SIZE_MAX: the platform's */
 	size_t max_response;
@@ -26,9 +27,10 @@ struct options {
 };
 
 enum options_result {
-	OPTIONS_RUN,    /* serve */
-	OPTIONS_DONE,   /* --help or --version: said on stdout */
-	OPTIONS_HEALTH, /* ask the server that has these options whether it is there */
+	OPTIONS_RUN,     /* serve */
+	OPTIONS_DONE,    /* --help or --version: said on stdout */
+	OPTIONS_COMPILE, /* become the program that compiles */
+	OPTIONS_HEALTH,  /* ask the server that has these options whether it is there */
 };
 
 /* The command line wins over the environment, which wins over the default. Strings belong to argv, the

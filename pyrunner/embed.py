@@ -19,7 +19,7 @@ from typing import List, Tuple
 # imported on demand (on_demand.py).
 MODULES = (
     "__init__", "on_demand", "stdlib", "wire", "streams", "report", "context", "environment", "signature", "virtualenv",
-    "loader", "precompile", "openwhisk", "handle",
+    "loader", "openwhisk", "handle",
 )
 
 

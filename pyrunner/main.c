@@ -210,14 +210,15 @@ int main(void)
 
 	(void) getrusage(RUSAGE_SELF, &usage);
 	inherited_peak_kb = usage.ru_maxrss;
-	(void) mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
-	(void) mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD);
 	/* Nothing that C code prints is kept back: a crash would lose it, and its order. */
 	(void) setvbuf(stdout, NULL, _IONBF, 0);
 	if (channel_open(&channel, &err) < 0 || interpreter_start(&bootstrap, &err) < 0) {
 		(void) fprintf(stderr, "pyrunner: %s\n", err.text);
 		return EXIT_NO_PYTHON;
 	}
+	/* Not before: what the interpreter's start takes for a while goes back. */
+	(void) mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
+	(void) mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD);
 	/* It returns when the proxy has gone. No Py_Finalize: threads of the function may hang in it. */
 	_exit(serve(&channel, bootstrap) < 0 ? EXIT_NO_PYTHON : 0);
 }

@@ -9,7 +9,7 @@ import os
 import sys
 from os import _exit, getpid
 
-from pyaction_bootstrap import environment, on_demand, openwhisk, precompile, report, stdlib, streams, virtualenv
+from pyaction_bootstrap import environment, on_demand, openwhisk, report, stdlib, streams, virtualenv
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,12 +82,16 @@ def _initialize(convention: Any, init: Dict[str, Any]) -> Any:
         sys.dont_write_bytecode = True
     virtualenv.use(root, init["packages"])
     convention.prepare(init)
-    compiler = precompile.Helper(root) if not init["source"] else None
+    if not init.get("compiling"):
+        return convention.load(init)
+    # Another process compiles towards us from the other end, and writes what will be needed once more, after a crash;
+    # here it would only take time.
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
     try:
         return convention.load(init)
     finally:
-        if compiler is not None:
-            compiler.stop()
+        sys.dont_write_bytecode = before
 
 
 def after_signal(error: BaseException) -> None:

@@ -20,6 +20,10 @@ _MAIN_MODULE = "main__"
 # and what older ones called the code.
 _COMPILED_FILE = "main__.py"
 _EXEC_FILE = "exec"
+# The launcher that precompiled archives have for OpenWhisk's proxy. A line in it names the handler that the archive was
+# compiled for, in place of the default: there, /init has no say in it.
+_LAUNCHER_FILE = "exec__.py"
+_DEFAULT_HANDLER = "main"
 
 
 class LoadError(Exception):
@@ -48,6 +52,8 @@ def load(root: str, handler: str, is_source: bool) -> Callable[..., Any]:
     root/__main__.py, whatever the module of the handler is called.
     Raises LoadError, or whatever the import raises.
     """
+    if handler == _DEFAULT_HANDLER and not is_source:
+        handler = _compiled_handler(root) or handler
     module_name, function_name = split_handler(handler)
     if module_name and is_source:
         rename_source(root, module_name)
@@ -70,6 +76,19 @@ def rename_source(root: str, module_name: str) -> None:
         return
     os.makedirs(os.path.dirname(path), exist_ok=True)
     os.rename(os.path.join(root, _MAIN_FILE), path)
+
+
+def _compiled_handler(root: str) -> str:
+    """The handler that an archive was compiled for, or "": in its launcher, `from MODULE import FUNCTION as main`."""
+    try:
+        with open(os.path.join(root, _LAUNCHER_FILE), encoding="utf-8", errors="replace") as file:
+            lines = file.read(65536).splitlines()
+    except OSError:
+        return ""
+    for words in map(str.split, lines):
+        if len(words) == 6 and words[::2] == ["from", "import", "as"] and words[5] == "main":
+            return f"{words[1]}.{words[3]}"
+    return ""
 
 
 def _import_module(name: str) -> ModuleType:
@@ -117,7 +136,8 @@ def find_program(root: str) -> Optional[str]:
     path = os.path.join(root, _EXEC_FILE)
     if not os.path.isfile(path) or not _is_program(path):
         return None
-    is_python = any(os.path.isfile(os.path.join(root, name)) for name in (_MAIN_FILE, _COMPILED_FILE))
+    python_files = (_MAIN_FILE, _COMPILED_FILE, _LAUNCHER_FILE)
+    is_python = any(os.path.isfile(os.path.join(root, name)) for name in python_files)
     return None if is_python else path
 
 

@@ -51,7 +51,8 @@ def test_what_goes_wrong(action, event: str, status: int, error: str) -> None:
 
 
 def test_large_messages(action) -> None:
-    one = action(archive("#!/bin/bash\necho '{\"ok\":true}' >&3\nwhile read -r line; do printf '%s\\n' \"$line\" >&3; done\n"))
+    program = "echo '{\"ok\":true}' >&3\nwhile read -r line; do printf '%s\\n' \"$line\" >&3; done\n"
+    one = action(archive("#!/bin/bash\n" + program))
     assert one.result("x" * 3_000_000) == {"value": "x" * 3_000_000}
 
 

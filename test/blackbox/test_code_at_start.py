@@ -410,7 +410,7 @@ BROKEN = {
     "raises": ("raise ValueError('at import')\n", ["at import"]),
     "no-such-function": ("def other(e, c):\n    pass\n", ["{name}"]),
     "sys.exit": ("import sys\nsys.exit(7)\n", ["exit status 7"]),
-    "crash": ("import os\nos.kill(os.getpid(), 11)\n", ["signal 11"]),
+    "crash": ("import os\nos.kill(os.getpid(), 9)\n", ["signal 9"]),
 }
 
 

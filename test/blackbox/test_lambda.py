@@ -710,6 +710,26 @@ def test_concurrent_calls_with_crashes_among_them(worker):
             assert answer.json["event"] == event
 
 
+def test_queue_that_is_full(function, gate):
+    """4096 calls may wait (docs/protocol.md); what comes then is refused at every door, and is not run."""
+    source = "n = 0\ndef lambda_handler(event, context):\n    global n\n    n += 1\n"
+    one = function({NAME: source + f"    event.get('gate') and open({gate.path!r}).read()\n    return n\n"})
+    client = one.connect()
+    event = [("X-Amz-Invocation-Type", "Event")]
+    client.request("POST", LAMBDA_PATH, b'{"gate": 1}', event)
+    gate.wait_entered()
+    for start in range(1, 4096, 105):
+        client.send(http_request("POST", LAMBDA_PATH, b"{}", event) * 105)
+        assert [client.read_answer().status for _ in range(105)] == [202] * 105, start
+    text = refusal(one.invoke({}), 429, "TooManyRequestsException")
+    assert text == refusal(one.invoke({}, X_Amz_Invocation_Type="Event"), 429, "TooManyRequestsException")
+    scf = one.event_invoke({})
+    assert (scf.status, scf.json["statusCode"], one.run({}).status) == (429, 429, 429)
+    gate.release()
+    wait_until(lambda: one.out.text().count("END RequestId") == 4096, "all have run")
+    assert one.invoke({}).json == 4097
+
+
 def test_caller_that_leaves_changes_nothing(worker, gate):
     """Its call ends, the next one is right."""
     client = Client(worker.port)

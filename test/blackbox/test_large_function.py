@@ -1,5 +1,7 @@
 """A function of many modules: whatever is done to load it faster must not be noticed."""
 
+import os
+
 import pytest
 
 from . import archives
@@ -46,6 +48,22 @@ def test_the_same_after_a_crash(action):
     for _ in range(3):
         assert one.result({}) == {"n": 59}
         assert one.run({"die": 1}).status == 400
+
+
+def test_import_that_is_helped_leaves_the_bytecode_to_the_helper(action):
+    """All of it is there after a crash: then the import is on its own."""
+    main = "import os, sys\n" + IMPORTS + (
+        "during = sys.dont_write_bytecode\n"
+        "def main(event):\n"
+        "    if event:\n        os._exit(1)\n"
+        "    files = [name for name in os.listdir('__pycache__') if name.endswith('.pyc')]\n"
+        "    return {'during': during, 'after': sys.dont_write_bytecode, 'all': len(files) == 60}\n"
+    )
+    one = action(zip_of({"__main__.py": main, **MODULES}))
+    before = one.result({})
+    assert (before["during"], before["after"]) == (len(os.sched_getaffinity(0)) > 1, False)
+    assert one.run({"die": 1}).status == 400
+    assert one.result({}) == {"during": False, "after": False, "all": True}
 
 
 def test_one_module_fails(server):

@@ -462,6 +462,7 @@ ECHO = "def lambda_handler(event, context):\n    return event\nmain_handler = la
 def test_ten_megabytes_where_the_limits_allow_it(function, path):
     """AWS's own emulator cannot."""
     options = ["--max-request", "20M", "--max-response", "20M", "--timeout", "30"]
+    options += ["--memory", "0"] if SANITIZED else []
     one = function({"app.py": ECHO}, LAMBDA, options=options)
     event = json.dumps({"text": "£" * 1000, "numbers": list(range(1000)), "rest": "e" * 10_000_000}).encode()
     for _ in range(2):
@@ -493,6 +494,14 @@ def test_body_limit_holds_at_every_door(function):
 
 
 # --- options
+
+
+def test_help_tells_every_option():
+    done = subprocess.run([str(EXECUTABLE), "--help"], capture_output=True, text=True, timeout=PATIENCE, check=True)
+    for name in ("timeout", "memory", "max-request", "max-response", "scf-port", "code", "convention", "log-level"):
+        assert f"--{name}=" in done.stdout
+        assert "PYACTION_" + name.upper().replace("-", "_") in done.stdout
+    assert "PYACTION_MAIN" in done.stdout and "/function" in done.stdout
 
 
 @pytest.mark.parametrize(

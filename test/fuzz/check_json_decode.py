@@ -55,10 +55,12 @@ def check_encoding(value: Any) -> None:
         assert repr(_pyaction.decode(encoded)) == repr(value)
 
 
-def check(data: bytes, value: Any, error: Optional[BaseException], is_plain: bool) -> None:
-    """data: the input. value: what the runner made of it if error is None. is_plain: what the proxy says."""
+def check(data: bytes, value: Any, error: Optional[BaseException], is_plain: bool, is_valid: bool) -> None:
+    """data: the input. value: what the runner made of it if error is None. is_plain, is_valid: what the proxy says."""
     assert error is None or type(error) is ValueError, repr(error)
     assert not (is_plain and error is not None), f"plain, but: {error}"
+    # The interpreter has a limit of its own for the digits of an integer.
+    assert is_valid == (error is None or "integer string conversion" in str(error)), f"is_valid: {is_valid}, {error}"
     try:
         text = data.decode("utf-8")
         expected = json.loads(text, parse_constant=refuse)

@@ -43,6 +43,18 @@ def load_untar() -> "tarfile.ModuleType":  # type: ignore[name-defined]
 
 
 untar = load_untar()
+
+
+class Checked(untar.Unpacker):  # type: ignore[misc, name-defined]
+    """Sees to it that the limit of what an archive unpacks to comes nearer, and nothing else."""
+
+    def add(self, archive: tarfile.TarFile, entry: tarfile.TarInfo) -> None:
+        before = self._bytes_left
+        super().add(archive, entry)
+        assert 0 <= self._bytes_left <= before, f"{self._bytes_left} bytes left, before it {before}"
+
+
+untar.Unpacker = Checked
 _first_fd = 0  # of those that a run opens
 
 

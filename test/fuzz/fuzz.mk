@@ -31,7 +31,7 @@ fuzz_sources = test/fuzz/fuzz_$(1).c $(FUZZ_HELPERS_$(1)) $(2)
 fuzz_link_native = $(Q)$(CC) $(PROXY_CFLAGS) $(call fuzz_flags,$(1)) -o $@ $(call fuzz_sources,$(1),$(2)) \
 	$(UNIT_LIBRARY) $(LDFLAGS) -pie -Wl,--as-needed -lzip -lz -lcjson -lmicrohttpd
 fuzz_link_embedding = $(Q)$(CC) $(RUNNER_CFLAGS) $(call fuzz_flags,$(1)) -o $@ $(call fuzz_sources,$(1),$(2)) \
-	test/fuzz/python_target.c $(BUILD)/fuzz/runner.a $(LDFLAGS) $(RUNNER_LINK) -Wl,--as-needed -lzip
+	test/fuzz/python_target.c $(BUILD)/fuzz/runner.a $(LDFLAGS) $(RUNNER_LINK) -Wl,--as-needed -lzip -lcjson
 fuzz_link = $(call fuzz_link_$(if $(filter $(1),$(FUZZ_EMBEDDING)),embedding,native),$(1),$(2))
 
 FUZZ_INPUTS := $(FUZZ_HEADERS) $(wildcard test/fuzz/*.c) test/fuzz/fuzz.mk $(UNIT_LIBRARY) $(BUILD)/fuzz/runner.a

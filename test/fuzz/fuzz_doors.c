@@ -133,11 +133,12 @@ struct function {
 	const char *path; /* of the request */
 	char *event;      /* what its body was */
 	size_t event_length;
+	bool is_utf8; /* headers and payload */
 };
 
-static void check_log_lines(const char *lines, size_t most)
+static void check_log_lines(const char *lines, size_t most, bool is_utf8)
 {
-	size_t count = 0;
+	size_t count = 0, bad = 0;
 
 	if (lines == NULL)
 		return;
@@ -145,6 +146,7 @@ static void check_log_lines(const char *lines, size_t most)
 		count++;
 	FUZZ_CHECK(lines[0] != '\0' && lines[strlen(lines) - 1] == '\n', "%s", lines);
 	FUZZ_CHECK(count <= most, "%zu lines: %s", count, lines);
+	FUZZ_CHECK(!is_utf8 || json_is_utf8(lines, strlen(lines), &bad), "byte %zu of %s", bad, lines);
 }
 
 /* A member of a JSON object; start NULL when there is none. */
@@ -224,14 +226,14 @@ static void carry_out(struct function *function, struct outcome *outcome)
 	free(message);
 	if (platform->log_start != NULL) {
 		lines = platform->log_start(function->context, (length & 1) != 0 ? &cold_start : NULL);
-		check_log_lines(lines, 2);
+		check_log_lines(lines, 2, function->is_utf8);
 		free(lines);
 	}
 	outcome->run_us = length * 1000;
 	outcome->peak_kb = (long) length;
 	if (platform->log_end != NULL) {
 		lines = platform->log_end(function->context, outcome);
-		check_log_lines(lines, 5);
+		check_log_lines(lines, 5, function->is_utf8);
 		free(lines);
 	}
 	if (platform->wants_log != NULL && platform->wants_log(function->context)) {
@@ -366,6 +368,22 @@ static void make_body(struct fuzz_script *script, struct http_request *request)
 
 static const int wait_statuses[] = { 0, 1 << 8, 255 << 8, 9, 11, 6 | 0x80 };
 
+/* Larger than what is logged of a result; and a cut at any place is in the middle of a character. */
+static void make_large(struct fate *fate)
+{
+	enum { CHARACTERS = 5000 };
+	char *large = malloc(2 * CHARACTERS + 3);
+
+	FUZZ_NEED(large != NULL, "memory");
+	for (size_t i = 0; i < 2 * CHARACTERS; i++)
+		large[1 + i] = "\xc3\xa9"[i % 2];
+	large[0] = large[2 * CHARACTERS + 1] = '"';
+	large[2 * CHARACTERS + 2] = '\0';
+	free(fate->payload);
+	fate->payload = large;
+	fate->payload_length = 2 * CHARACTERS + 2;
+}
+
 static void make_fate(struct fuzz_script *script, struct fate *fate)
 {
 	uint8_t flags = fuzz_byte(script), length = fuzz_byte(script);
@@ -390,6 +408,8 @@ static void make_fate(struct fuzz_script *script, struct fate *fate)
 		fate->payload[fate->payload_length] = '\0';
 	}
 	FUZZ_NEED(fate->payload != NULL, "memory");
+	if ((flags & 0x80) != 0)
+		make_large(fate);
 }
 
 /* What a door says itself is JSON; a result is what the runner made of it. */
@@ -410,6 +430,16 @@ static void request_done(struct http_request *request)
 	free(request->answer.data);
 }
 
+static bool is_utf8(const struct http_request *request, const struct fate *fate)
+{
+	size_t bad;
+
+	for (size_t i = 0; i < request->header_count; i++)
+		if (!json_is_utf8(request->headers[i].value, strlen(request->headers[i].value), &bad))
+			return false;
+	return fate->payload == NULL || json_is_utf8(fate->payload, fate->payload_length, &bad);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const methods[] = { "POST", "POST", "POST", "POST", "POST", "POST", "GET", "HEAD" };
@@ -428,6 +458,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	make_fate(&script, &function.fate);
 	make_body(&script, &request);
 	function.path = request.path;
+	function.is_utf8 = is_utf8(&request, &function.fate);
+	if ((flags & 32) != 0)
+		(void) setenv("__OW_ACTION_RAW", "true", 1);
+	else
+		(void) unsetenv("__OW_ACTION_RAW");
 	function.event = fuzz_copy(request.body, request.body_length);
 	function.event_length = request.body_length;
 

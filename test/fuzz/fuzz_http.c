@@ -117,6 +117,30 @@ static void check_framing(const struct http_request *request)
 	FUZZ_CHECK(coding == NULL || http_header(request, "Content-Length") == NULL, "chunked, and a length");
 }
 
+static void check_header(void *context, const char *name, const char *value)
+{
+	size_t *count = context;
+
+	FUZZ_CHECK(name != NULL && value != NULL && strchr(name, '\n') == NULL, "a header");
+	(*count)++;
+}
+
+/* The query goes into a string of JSON as it is. */
+static void check_query(const struct http_request *request)
+{
+	char *query = http_make_query(request);
+	size_t count = 0;
+
+	FUZZ_NEED(query != NULL, "memory");
+	for (const char *at = query; *at != '\0'; at++)
+		FUZZ_CHECK((*at >= 'A' && *at <= 'Z') || (*at >= 'a' && *at <= 'z') || (*at >= '0' && *at <= '9') ||
+				strchr("-._~%&=", *at) != NULL,
+			"%s", query);
+	free(query);
+	http_each_header(request, check_header, &count);
+	FUZZ_CHECK((count == 0) == (http_header(request, "Host") == NULL) || count > 0, "%zu headers", count);
+}
+
 static void on_headers(void *context, struct http_request *request)
 {
 	struct record *record = &run.records[run.record_count++];
@@ -127,6 +151,7 @@ static void on_headers(void *context, struct http_request *request)
 	*record = (struct record) { .request = request };
 	(void) snprintf(record->method, sizeof(record->method), "%s", http_method(request));
 	check_framing(request);
+	check_query(request);
 	/* No front door takes CONNECT, and 200 to it would be something else (RFC 9110, 9.3.6). */
 	if (strncmp(path, "/refuse", 7) != 0 && strcmp(record->method, "CONNECT") != 0)
 		return;

@@ -84,6 +84,19 @@ def zipped(files: Dict[str, str], executable: str = "") -> bytes:
     return buffer.getvalue()
 
 
+def wheel_folder(path: pathlib.Path) -> pathlib.Path:
+    """A folder, readable for all, with a package for pip: `greeting`, whose `text` is 'installed'."""
+    (path / "greeting-1.0-py3-none-any.whl").write_bytes(zipped({
+        "greeting.py": "text = 'installed'\n",
+        "greeting-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n",
+        "greeting-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "greeting-1.0.dist-info/RECORD": "greeting.py,,\ngreeting-1.0.dist-info/METADATA,,\n"
+                                         "greeting-1.0.dist-info/WHEEL,,\ngreeting-1.0.dist-info/RECORD,,\n",
+    }))
+    path.chmod(0o755)
+    return path
+
+
 class Container:
     """A container of the image, removed at the end of the test."""
 

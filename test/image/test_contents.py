@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, Set
 
 import pytest
 
-from .containers import IMAGE, ROOT, Container, docker, in_image, inspect_image, zipped
+from .containers import IMAGE, ROOT, Container, docker, in_image, inspect_image, wheel_folder
 
 #: Bytes that the slim image may be larger than its base. Source: issue "the image".
 SLIM = 60_000_000
@@ -88,18 +88,9 @@ def test_certificates_and_time_zones() -> None:
 
 def test_pip_installs_a_wheel(tmp_path: pathlib.Path) -> None:
     """As any user, without the network."""
-    wheel = tmp_path / "greeting-1.0-py3-none-any.whl"
-    wheel.write_bytes(zipped({
-        "greeting.py": "text = 'installed'\n",
-        "greeting-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n",
-        "greeting-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        "greeting-1.0.dist-info/RECORD": "greeting.py,,\ngreeting-1.0.dist-info/METADATA,,\n"
-                                         "greeting-1.0.dist-info/WHEEL,,\ngreeting-1.0.dist-info/RECORD,,\n",
-    }))
-    tmp_path.chmod(0o755)
     said = in_image("sh", "-c", "pip install --quiet --no-index --target /tmp/packages /wheels/*.whl && "
                     "PYTHONPATH=/tmp/packages python3 -c 'import greeting; print(greeting.text)'",
-                    options=["--user=123456", f"--volume={tmp_path}:/wheels:ro"])
+                    options=["--user=123456", f"--volume={wheel_folder(tmp_path)}:/wheels:ro"])
     assert said == "installed\n"
 
 

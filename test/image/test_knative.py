@@ -65,7 +65,8 @@ def test_the_manifest_works(container: Start, env: Dict[str, str]) -> None:
 
 def test_dedicated_container_refuses_an_init(container: Start, env: Dict[str, str]) -> None:
     one = container(*as_knative_runs_it(env))
-    status, _, body = call(one, {"init": {"code": "def main(e): return {'body': 'other'}", "main": "main"}, "value": {}})
+    init = {"code": "def main(e): return {'body': 'other'}", "main": "main"}
+    status, _, body = call(one, {"init": init, "value": {}})
     assert status == 403 and b"other" not in body
     assert call(one, {"value": {}})[2] == b"Hello stranger!\n"
 

@@ -8,13 +8,14 @@ import base64
 import io
 import json
 import pathlib
+import subprocess
 import tarfile
 import time
 from typing import Any, Callable, Iterator
 
 import pytest
 
-from .containers import MARKER, ROOT, Answer, Container, Logs, docker, in_image, zipped
+from .containers import DOCKER, IMAGE, MARKER, ROOT, Answer, Container, Logs, docker, in_image, wheel_folder, zipped
 
 Start = Callable[..., Container]
 
@@ -232,8 +233,8 @@ ACTION_LOOP = """#!/bin/sh
 echo '{"ok":true}' >&3
 while read -r line
 do
-	echo "log"
-	printf '{"got": %s}\\n' "$line" >&3
+    echo "log"
+    printf '{"got": %s}\\n' "$line" >&3
 done
 """
 
@@ -289,6 +290,20 @@ def test_logs_of_an_init_stay_for_the_first_activation(action: Callable[..., Act
     assert MARKER not in one.logs().stdout
     assert one.activate().status == 200
     assert one.activation_logs().stdout == "imported\nrun\n"
+
+
+def test_compiled_in_the_image(action: Callable[..., Action], tmp_path: pathlib.Path) -> None:
+    """`docker run -i IMAGE -compile main <in.zip >out.zip`: requirements.txt is installed then, not at the cold start,
+    which has no such package to install."""
+    code = zipped({"__main__.py": "import greeting\ndef main(args):\n    return {'text': greeting.text}\n",
+                   "requirements.txt": "--no-index\n--find-links /wheels\ngreeting==1.0\n"})
+    compiled = subprocess.run(
+        [DOCKER, "run", "--rm", "-i", "--network=none", "--read-only", "--tmpfs=/tmp", "--user=4711", "--cap-drop=ALL",
+         f"--volume={wheel_folder(tmp_path)}:/wheels:ro", IMAGE, "-compile", "main"],
+        input=code, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+    assert compiled.returncode == 0, compiled.stderr
+    one = action(compiled.stdout)
+    assert one.activate() == Answer(200, {"text": "installed"})
 
 
 # --- stem cells ---------------------------------------------------------------------------------------------

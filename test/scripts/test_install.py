@@ -17,7 +17,8 @@ def test_installed_programs_find_each_other(tmp_path: Path) -> None:
     )
     installed = tmp_path / "root" / "usr"
     files = sorted(str(path.relative_to(installed)) for path in installed.rglob("*") if path.is_file())
-    assert files == ["bin/pyaction", "libexec/pyaction/pyrunner", "libexec/pyaction/pyunpack"]
+    programs = ["pycompile", "pyprecompile", "pyrunner", "pyunpack", "pyuntar"]
+    assert files == ["bin/pyaction", *(f"libexec/pyaction/{name}" for name in programs)]
 
     server = ActionServer(tmp_path, binary=installed / "bin" / "pyaction")
     try:

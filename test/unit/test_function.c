@@ -6,6 +6,7 @@
 #include "tap.h"
 #include "tree.h"
 
+#include <sched.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -50,6 +51,24 @@ static int be_unpacker(const char *directory)
 		return puts("the archive is bad") < 0 ? 2 : 1;
 	while (strcmp(archive, "PKhang") == 0)
 		(void) pause();
+	return 0;
+}
+
+/* --- the precompiler: likewise, with a handler, too -------------------------------------------------- */
+
+/* Leaves a file when it is told to begin, and one when it is told to stop; where the init fails it hangs. */
+static int be_precompiler(const char *directory, const char *handler)
+{
+	char byte, path[PATH_MAX];
+
+	while (strstr(handler, "init_failed") != NULL)
+		(void) pause();
+	(void) snprintf(path, sizeof(path), "%s/precompiler-has-begun", directory);
+	if (read(STDIN_FILENO, &byte, 1) == 1)
+		(void) close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+	(void) !read(STDIN_FILENO, &byte, 1);
+	(void) snprintf(path, sizeof(path), "%s/precompiler-has-stopped", directory);
+	(void) close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
 	return 0;
 }
 
@@ -257,6 +276,7 @@ static void set_up_with(const char *mode, const struct function_config *more)
 {
 	struct function_config config = { .runner_path = self,
 		.unzip_path = self,
+		.precompiler_path = self,
 		.untar_path = "/nonexistent/untar",
 		.limits = more->limits,
 		.convention = more->convention,
@@ -388,6 +408,74 @@ static void test_archives(void)
 	ok(is_outcome(ask(INVOCATION_INIT, ZIP("H4sI")), OUTCOME_INTERNAL_ERROR,
 		   "cannot start '/nonexistent/untar': No such file or directory"),
 		"a tar.gz archive has another unpacker");
+	tear_down();
+}
+
+/* Of an archive of that many bytes, with commands for the runner as its handler. */
+static struct asked *init_archive(const char *commands, size_t size, const char *environment)
+{
+	char *text = NULL;
+	struct asked *asked;
+
+	/* "PKlarge", and zeros. */
+	if (asprintf(&text, "{\"value\":{\"main\":\"%s\",\"binary\":true,\"env\":%s,\"code\":\"UEtsYXJnZQAA%0*d\"}}",
+		    commands, environment, (int) (size / 3 * 4), 0) < 0)
+		bail_out("no memory");
+	for (char *at = strstr(text, "UEtsYXJnZQAA") + 12; *at == '0'; at++)
+		*at = 'A';
+	asked = ask(INVOCATION_INIT, text);
+	free(text);
+	return asked;
+}
+
+static bool has_file(const char *name)
+{
+	char *tree = tree_show(test.work_dir);
+	bool has = strstr(tree, name) != NULL;
+
+	free(tree);
+	return has;
+}
+
+static bool will_have_file(const char *name)
+{
+	for (int i = 0; i < 5000 && !has_file(name); i++)
+		run_ms(test.loop, 2);
+	return has_file(name);
+}
+
+static void check_precompiling(size_t size, const char *environment, bool wanted, const char *what)
+{
+	struct asked *asked;
+
+	set_up("script");
+	asked = init_archive("<echo initialized>", size, environment);
+	ok(tap_is_int(asked->kind, OUTCOME_INITIALIZED) &&
+			(strstr(asked->payload, "},\"compiling\":true}") != NULL) == wanted,
+		"%s: what the runner is told", what);
+	if (wanted)
+		ok(will_have_file("precompiler-has-begun") && will_have_file("precompiler-has-stopped"),
+			"... the precompiler begins, and is stopped");
+	else
+		ok(!has_file("precompiler-has"), "... no precompiler");
+	tear_down();
+}
+
+static void test_precompiling(void)
+{
+	cpu_set_t processors;
+	bool several = sched_getaffinity(0, sizeof(processors), &processors) < 0 || CPU_COUNT(&processors) > 1;
+
+	(void) setenv("PYTHONDONTWRITEBYTECODE", "", 1); /* whatever the shell that runs the tests has */
+	check_precompiling(LIMIT_SMALL_ARCHIVE, "{}", several, "a large archive");
+	check_precompiling(LIMIT_SMALL_ARCHIVE / 2, "{}", false, "a small one");
+	check_precompiling(LIMIT_SMALL_ARCHIVE, "{\"PYTHONOPTIMIZE\":\"1\"}", false, "other bytecode wanted");
+
+	set_up("script");
+	ok(is_outcome(init_archive("<reply init_failed>", LIMIT_SMALL_ARCHIVE, "{}"), OUTCOME_INIT_FAILED,
+		   "{\"ok\":true}"),
+		"a large archive that does not load");
+	ok(work_dir_is(""), "... leaves nothing, the precompiler neither");
 	tear_down();
 }
 
@@ -1008,6 +1096,12 @@ static struct asked *run_on_cloud(const char *text)
 	return run_prepared(asked_new(text));
 }
 
+/* Until the runner has stopped itself with "kill 19". */
+static void wait_for_stop(void)
+{
+	(void) waitid(P_PID, (id_t) only_child(), &(siginfo_t) { 0 }, WSTOPPED | WNOWAIT);
+}
+
 static void set_up_cloud(unsigned timeout_ms, unsigned memory_mb)
 {
 	set_up("script");
@@ -1204,7 +1298,7 @@ static void test_measures(void)
 	ok(asked->run_us == 0 && asked->init_us == 0 && asked->peak_kb == 1234, "an init has its peak and no time");
 	before_ms = loop_now_ms();
 	asked = submit_to_cloud("<kill 19;status {\"status\":\"success\",\"peak_kb\":4321}>");
-	(void) waitid(P_PID, (id_t) only_child(), &(siginfo_t) { 0 }, WSTOPPED | WNOWAIT);
+	wait_for_stop();
 	advance_clock(5000);
 	(void) kill(only_child(), SIGCONT);
 	(void) run_until(test.loop, &asked->done);
@@ -1271,22 +1365,30 @@ static void test_timeout(void)
 {
 	struct asked *asked, *next;
 
-	set_up_cloud(40, 0);
+	set_up_cloud(60000, 0);
 	ok(is_initialized(init("main")) && was_asked("D"), "init");
-	asked = submit_to_cloud("<out before~;err too~;fork;pause>");
+	asked = submit_to_cloud("<out before~;err too~;fork;kill 19>");
 	next = submit_to_cloud("{}");
-	ok(run_until(test.loop, &asked->done) && is_outcome(asked, OUTCOME_TIMED_OUT, TIME_LIMIT("40")),
+	wait_for_stop();
+	advance_clock(60100);
+	ok(run_until(test.loop, &asked->done) && is_outcome(asked, OUTCOME_TIMED_OUT, TIME_LIMIT("60000")),
 		"a run that lasts");
-	ok(was_killed(asked) && asked->run_us >= 40000 && has_limits(asked, 40, 0), "... is killed");
+	ok(was_killed(asked) && asked->run_us >= 60000000 && has_limits(asked, 60000, 0), "... is killed");
 	ok(came_out("START cold\nbefore\nEND 8\n") && came_error("too\n"), "... its output and its lines are there");
 	ok(run_until(test.loop, &next->done) && is_outcome(next, OUTCOME_SUCCESS, "{}") &&
 			came_out("START cold\nEND 1\n"),
 		"the next one has a fresh process");
+	cloud.limits.timeout_ms = 40;
+	ok(is_outcome(run_on_cloud("<pause>"), OUTCOME_TIMED_OUT, TIME_LIMIT("40")),
+		"a short limit, by the clock on the wall");
 	tear_down();
 
-	set_up_with("script", &(struct function_config) { .limits = { 40, LIMITS_DEFAULT } });
+	set_up_with("script", &(struct function_config) { .limits = { 60000, LIMITS_DEFAULT } });
 	ok(is_initialized(init("main")), "init");
-	ok(is_outcome(run("<out hi;pause>"), OUTCOME_TIMED_OUT, TIME_LIMIT("40")), "one of a platform without limits");
+	asked = submit(INVOCATION_RUN, "<out hi;kill 19>");
+	wait_for_stop();
+	advance_clock(60100);
+	ok(is_outcome(wait_for(asked), OUTCOME_TIMED_OUT, TIME_LIMIT("60000")), "one of a platform without limits");
 	ok(came_out("hi\n" MARKER) && came_error(MARKER), "... has the server's, and its markers");
 	tear_down();
 }
@@ -1296,7 +1398,7 @@ static struct asked *stopped_run(uint64_t ms)
 {
 	struct asked *asked = submit_to_cloud("<kill 19;reply success>");
 
-	(void) waitid(P_PID, (id_t) only_child(), &(siginfo_t) { 0 }, WSTOPPED | WNOWAIT);
+	wait_for_stop();
 	advance_clock(ms);
 	run_ms(test.loop, 10);
 	return asked;
@@ -1337,8 +1439,8 @@ static void check_init_timeout(unsigned timeout_ms, uint64_t lasting_ms, const c
 	struct asked *asked;
 
 	set_up_with("script", &(struct function_config) { .limits = { timeout_ms, LIMITS_DEFAULT } });
-	asked = submit_init("<out loading~;pause>");
-	run_ms(test.loop, 20);
+	asked = submit_init("<out loading~;kill 19>");
+	wait_for_stop();
 	advance_clock(lasting_ms - 500);
 	run_ms(test.loop, 20);
 	ok(!asked->done, "with a limit of %u ms an init may take %llu", timeout_ms,
@@ -1360,13 +1462,13 @@ static void test_init_timeout(void)
 	check_init_timeout(50, LIMIT_INIT_MS, TIME_LIMIT("50"));
 	check_init_timeout(20000, 20000, TIME_LIMIT("20000"));
 
-	set_up_cloud(50, 0);
+	set_up_cloud(5000, 0);
 	ok(is_initialized(init("main")), "init");
 	(void) setenv("DOUBLE_INIT", "kill 19;reply initialized", 1);
 	(void) run_on_cloud("<exit 1>");
 	(void) came_out("START cold\nEND 7\n");
 	asked = submit_to_cloud("{}");
-	(void) waitid(P_PID, (id_t) only_child(), &(siginfo_t) { 0 }, WSTOPPED | WNOWAIT);
+	wait_for_stop();
 	advance_clock(LIMIT_INIT_MS - 500);
 	run_ms(test.loop, 20);
 	ok(!asked->done, "loading again may take as long");
@@ -1380,7 +1482,7 @@ static void test_init_timeout(void)
 	asked = submit_to_cloud("{}");
 	run_ms(test.loop, 20);
 	advance_clock(LIMIT_INIT_MS + 100);
-	ok(run_until(test.loop, &asked->done) && is_outcome(asked, OUTCOME_TIMED_OUT, TIME_LIMIT("50")),
+	ok(run_until(test.loop, &asked->done) && is_outcome(asked, OUTCOME_TIMED_OUT, TIME_LIMIT("5000")),
 		"... not longer");
 	(void) unsetenv("DOUBLE_INIT");
 	ok(is_outcome(run_on_cloud("{}"), OUTCOME_SUCCESS, "{}"), "the next run loads it");
@@ -1681,6 +1783,8 @@ int main(int argc, char **argv)
 {
 	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
+	if (argc > 2)
+		return be_precompiler(argv[1], argv[2]);
 	if (argc > 1)
 		return be_unpacker(argv[1]);
 	become_runner_double();
@@ -1689,6 +1793,7 @@ int main(int argc, char **argv)
 	test_source();
 	test_second_init();
 	test_archives();
+	test_precompiling();
 	test_refused_inits();
 	test_failed_init();
 	test_nowhere_to_unpack();

@@ -151,6 +151,10 @@ static void test_other_conventions(void)
 			"{\"error\":{\"errorMessage\":\"m\"}}");
 		check_outcome(OUTCOME_INIT_FAILED, other, (char[]) { "{\"errorMessage\":\"m\"}" }, 502,
 			"{\"error\":{\"errorMessage\":\"m\"}}");
+		check_outcome(OUTCOME_SUCCESS, other, (char[]) { "{\"a\": NaN}" }, 502,
+			"The result is not JSON: it has NaN or Infinity, or is nested over 512 deep.");
+		check_outcome(OUTCOME_SUCCESS, other, (char[]) { "-Infinity" }, 502,
+			"The result is not JSON: it has NaN or Infinity, or is nested over 512 deep.");
 		check_outcome(OUTCOME_INITIALIZED, other, (char[]) { "{\"ok\":true}" }, 200, "{\"ok\":true}");
 		check_outcome(OUTCOME_BAD_REQUEST, other, (char[]) { "{\"error\":\"e\"}" }, 400, "{\"error\":\"e\"}");
 	}

@@ -73,10 +73,12 @@ static _Noreturn void parse_and_tell(words environment, words line)
 	for (size_t i = 0; variables[i] != NULL; i++)
 		(void) putenv(variables[i]);
 	r = options_parse(&options, (int) count_words(argv), argv, &err);
-	if (r == OPTIONS_RUN || r == OPTIONS_HEALTH)
+	if (r == OPTIONS_RUN || r == OPTIONS_HEALTH || r == OPTIONS_COMPILE)
 		tell(&options);
 	if (r == OPTIONS_HEALTH)
 		(void) printf(", health");
+	else if (r == OPTIONS_COMPILE)
+		tell_text("compile", options.compile);
 	else if (r == OPTIONS_DONE)
 		(void) printf("done");
 	else if (r != OPTIONS_RUN)
@@ -386,13 +388,23 @@ static void test_health(void)
 	check(NOTHING, WORDS("--health=1"), "-22 --health=1: this option takes no value", "... and takes no value");
 }
 
+static void test_compile(void)
+{
+	check(NOTHING, WORDS("--compile=a.b"), DEFAULTS ", compile a.b", "--compile");
+	check(NOTHING, WORDS("--compile", "a.b"), DEFAULTS ", compile a.b", "... as two words");
+	check(NOTHING, WORDS("-compile", "main"), DEFAULTS ", compile main", "... with one hyphen");
+	check(NOTHING, WORDS("-compile=main"), DEFAULTS ", compile main", "... and =");
+	check(NOTHING, WORDS("--compile"), "-22 --compile needs a value", "... without a handler");
+	check(NOTHING, WORDS("-compile"), "-22 -compile needs a value", "... and with one hyphen");
+}
+
 static void test_wrong_lines(void)
 {
 	check(NOTHING, WORDS("--nonsense"), "-22 unknown option --nonsense", "an unknown option");
 	check(NOTHING, WORDS("--nonsense=1", "--port=1"), "-22 unknown option --nonsense=1", "... with a value");
 	check(NOTHING, WORDS("--port=1", "-x"), "-22 unknown option -x", "a short one");
-	check(NOTHING, WORDS("-xy"), "-22 unknown option -x", "several in one");
-	check(NOTHING, WORDS("--host=h", "-xy", "--port=1"), "-22 unknown option -x", "... between others");
+	check(NOTHING, WORDS("-xy"), "-22 unknown option -xy", "several in one");
+	check(NOTHING, WORDS("--host=h", "-xy", "--port=1"), "-22 unknown option -xy", "... between others");
 	check(NOTHING, WORDS("--port"), "-22 --port needs a value", "an option without its value");
 	check(NOTHING, WORDS("--host=h", "--runner"), "-22 --runner needs a value", "... after another");
 	check(NOTHING, WORDS("--help=x"), "-22 --help=x: this option takes no value",
@@ -406,11 +418,11 @@ static void test_wrong_lines(void)
 static void test_help_and_version(void)
 {
 	static const char *const names[] = { "--host", "--port", "--max-body", "--work-dir", "--runner", "--help",
-		"--version", "--health", "--scf-port", "--code", "--convention", "--timeout", "--memory", "--grace",
-		"--max-request", "--max-response", "--log-level", "[HANDLER]", "PYACTION_HOST", "PYACTION_PORT",
-		"PYACTION_MAX_BODY", "PYACTION_WORK_DIR", "PYACTION_RUNNER", "PYACTION_SCF_PORT", "PYACTION_CODE",
-		"PYACTION_CONVENTION", "PYACTION_TIMEOUT", "PYACTION_MEMORY", "PYACTION_GRACE", "PYACTION_MAX_REQUEST",
-		"PYACTION_MAX_RESPONSE", "PYACTION_LOG_LEVEL", "PYACTION_MAIN" };
+		"--version", "--health", "--compile", "--scf-port", "--code", "--convention", "--timeout", "--memory",
+		"--grace", "--max-request", "--max-response", "--log-level", "[HANDLER]", "PYACTION_HOST",
+		"PYACTION_PORT", "PYACTION_MAX_BODY", "PYACTION_WORK_DIR", "PYACTION_RUNNER", "PYACTION_SCF_PORT",
+		"PYACTION_CODE", "PYACTION_CONVENTION", "PYACTION_TIMEOUT", "PYACTION_MEMORY", "PYACTION_GRACE",
+		"PYACTION_MAX_REQUEST", "PYACTION_MAX_RESPONSE", "PYACTION_LOG_LEVEL", "PYACTION_MAIN" };
 	const char *help;
 	bool all = true;
 
@@ -444,6 +456,7 @@ int main(void)
 	test_choices();
 	test_knative();
 	test_health();
+	test_compile();
 	test_wrong_lines();
 	test_help_and_version();
 	return done_testing();

@@ -678,6 +678,23 @@ static void test_wait_status(void)
 
 enum { LARGE_MB = 200 };
 
+/* What the kernel says of the process in another place. */
+static long resident_kb(pid_t pid)
+{
+	char path[64], line[128];
+	long kb = -1;
+	FILE *status;
+
+	(void) snprintf(path, sizeof(path), "/proc/%d/status", (int) pid);
+	status = fopen(path, "re");
+	while (status != NULL && fgets(line, sizeof(line), status) != NULL)
+		if (strncmp(line, "VmRSS:", 6) == 0)
+			kb = strtol(line + 6, NULL, 10);
+	if (status != NULL)
+		(void) fclose(status);
+	return kb;
+}
+
 static void test_memory(void)
 {
 	struct seen *seen = start("script");
@@ -686,6 +703,7 @@ static void test_memory(void)
 	send_text(seen, "ready?");
 	(void) run_until(loop, &seen->replied);
 	before_kb = runner_memory_kb(seen->runner);
+	ok(labs(before_kb - resident_kb(only_child())) < 1024, "a process has what is resident, %ld KB", before_kb);
 	seen->replied = false;
 	send_text(seen, "<grow 200;reply success>");
 	(void) run_until(loop, &seen->replied);
