@@ -180,15 +180,35 @@ static void adjust_limits(void *context, struct limits *limits)
 		limits->memory_mb = call->limits.memory_mb;
 }
 
+/* The context tells the limits that are in force. */
+static char *make_scf_member(const struct call *call, const struct limits *limits)
+{
+	char *member = NULL;
+	size_t length;
+	FILE *out = open_memstream(&member, &length);
+
+	if (out == NULL)
+		return NULL;
+	(void) fprintf(out, "\"scf\":{%s", call->details);
+	if (limits->memory_mb > 0)
+		(void) fprintf(
+			out, "%s\"memory_limit_in_mb\":%u", call->details[0] != '\0' ? "," : "", limits->memory_mb);
+	if (limits->timeout_ms > 0)
+		(void) fprintf(out, "%s\"time_limit_in_ms\":%u",
+			call->details[0] != '\0' || limits->memory_mb > 0 ? "," : "", limits->timeout_ms);
+	(void) fputc('}', out);
+	return fclose(out) == 0 ? member : NULL;
+}
+
 static char *make_message(void *context, const struct limits *limits, size_t *ret_length)
 {
 	struct call *call = context;
-	cleanup_free char *details = NULL;
+	cleanup_free char *member = make_scf_member(call, limits);
 
 	call->memory_mb = limits->memory_mb;
-	if (asprintf(&details, "\"scf\":{%s}", call->details) < 0)
+	if (member == NULL)
 		return NULL;
-	return door_make_message(call->id, limits, "", details, &call->event, ret_length);
+	return door_make_message(call->id, limits, "", member, &call->event, ret_length);
 }
 
 static char *log_start(void *context, const struct cold_start *cold_start)
@@ -301,7 +321,7 @@ static struct limits take_limits(const struct http_request *request)
 	};
 }
 
-static char *make_details(const struct http_request *request, const struct limits *limits)
+static char *make_details(const struct http_request *request)
 {
 	char *details = NULL;
 	size_t length;
@@ -311,10 +331,6 @@ static char *make_details(const struct http_request *request, const struct limit
 		return NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		door_write_member(out, texts[i].name, http_header(request, texts[i].header));
-	if (limits->memory_mb > 0)
-		(void) fprintf(out, "%s\"memory_limit_in_mb\":%u", ftell(out) > 0 ? "," : "", limits->memory_mb);
-	if (limits->timeout_ms > 0)
-		(void) fprintf(out, "%s\"time_limit_in_ms\":%u", ftell(out) > 0 ? "," : "", limits->timeout_ms);
 	return fclose(out) == 0 ? details : NULL;
 }
 
@@ -340,7 +356,7 @@ static struct call *call_new(const struct building *building, struct http_reques
 	call->max_response = building->max_response != SIZE_MAX ? building->max_response : LIMIT_SCF_RESPONSE;
 	call->id = take_id(request);
 	call->limits = take_limits(request);
-	call->details = make_details(request, &call->limits);
+	call->details = make_details(request);
 	call->event = door_take_event(request);
 	if (call->id == NULL || call->details == NULL || call->event.data == NULL) {
 		call_free(call);

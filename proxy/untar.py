@@ -61,6 +61,8 @@ class Unpacker:
 
     def add(self, archive: tarfile.TarFile, entry: tarfile.TarInfo) -> None:
         """Unpacks one entry. Raises Refused, OSError, and what reading the archive raises."""
+        if entry.size < 0:  # would be gone back by, to the same headers again (CVE-2025-8194)
+            raise Refused(f"the entry '{entry.name}' has a negative size")
         parts = components(entry.name)
         if entry.isdir():
             os.close(self._enter(parts))

@@ -417,6 +417,7 @@ BROKEN = {
 @pytest.mark.parametrize("kind", HANDLERS)
 @pytest.mark.parametrize("wrong", BROKEN)
 def test_code_that_cannot_be_loaded(tmp_path, kind, wrong):
+    """L79: a function that was there at the start and is broken ends the server."""
     handler, file, name = HANDLERS[kind]
     source, words = BROKEN[wrong]
     failure = Failure(tmp_path, {file: source}, handler)

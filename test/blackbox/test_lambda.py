@@ -214,6 +214,7 @@ def test_no_openwhisk_markers(worker):
 
 
 def test_function_error(worker):
+    """L76, but with the header and the content type that the cloud sends."""
     answer = worker.invoke({"raise": "boom"})
     document = error_document(answer)
     where = f'  File "{worker.folder}/lambda_function.py", line 9, in lambda_handler\n'

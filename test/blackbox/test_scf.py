@@ -326,7 +326,9 @@ def lines_of(one, identity: str) -> str:
 
 
 def test_log_lines(function):
-    """B5: START, the function's own output on either stream, Response, END, Report; Init Report when it is cold."""
+    """B5: START, the function's own output on either stream, Response, END, Report; Init Report when it is cold.
+
+    T47: what the function returns is logged."""
     one = function({NAME: WORKER}, stderr="stdout")
     expected = ""
     for identity in ("id-a", "id-b"):

@@ -66,6 +66,7 @@ FUZZ_RUN := $(PYTHON) test/fuzz/run.py --build $(FUZZ_BUILD)
 
 .PHONY: fuzz fuzz-merge fuzz-coverage
 fuzz:
+	@scripts/install-packages build fuzz
 	@$(FUZZ_MAKE) $(FUZZ_FLAVOUR) fuzz-binaries
 	$(FUZZ_RUN) fuzz --seconds $(FUZZ_SECONDS) --jobs $(FUZZ_JOBS) $(FUZZ_TARGETS)
 

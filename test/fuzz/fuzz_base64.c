@@ -1,6 +1,6 @@
 /*
- * base64_decode() against a decoder written from RFC 4648 the slow way, and against an encoder: each input is taken
- * as base64 text, and as bytes that were encoded with white space in arbitrary places.
+ * base64_decode() and base64_encode() against a decoder and an encoder written from RFC 4648 the slow way: each input is
+ * taken as base64 text, and as bytes, which are decoded with white space in arbitrary places, too.
  */
 #include "../../proxy/base64.h"
 #include "fuzz.h"
@@ -51,8 +51,8 @@ static long decode_slowly(const char *text, size_t length, char *to)
 	return written;
 }
 
-/* Wherever a bit of seed says so, white space is put in. to has room for 3 characters for each byte, and 8 more. */
-static size_t encode(const uint8_t *data, size_t size, char *to)
+/* with_space: in arbitrary places. to has room for 3 characters for each byte, and 8 more. */
+static size_t encode(const uint8_t *data, size_t size, bool with_space, char *to)
 {
 	size_t used = 0;
 	uint32_t seed = (uint32_t) size * 2654435761U;
@@ -66,7 +66,7 @@ static size_t encode(const uint8_t *data, size_t size, char *to)
 
 			to[used++] = is_pad ? '=' : alphabet[bits >> (18 - 6 * digit) & 0x3f];
 			seed = seed * 1664525U + 1013904223U;
-			if (seed >> 30 == 0)
+			if (with_space && seed >> 30 == 0)
 				to[used++] = " \t\r\n"[seed >> 28 & 3];
 		}
 	}
@@ -96,14 +96,23 @@ static void check_as_text(const uint8_t *data, size_t size)
 
 static void check_as_bytes(const uint8_t *data, size_t size)
 {
-	char *room = malloc(3 * size + 8), *text;
-	size_t encoded = encode(data, size, room), length = 0;
+	char *room = malloc(3 * size + 8), *text, *written;
+	size_t encoded = encode(data, size, true, room), length = 0;
 	struct err err = { "" };
 
 	FUZZ_NEED(room != NULL, "memory");
 	text = fuzz_copy(room, encoded);
 	FUZZ_CHECK(base64_decode(text, encoded, &length, &err) == 0, "%s", err.text);
 	FUZZ_CHECK(length == size && memcmp(text, data, size) == 0, "%zu of %zu bytes", length, size);
+	free(text);
+
+	encoded = encode(data, size, false, room);
+	text = fuzz_copy(data, size);
+	written = base64_encode(text, size, &length);
+	FUZZ_CHECK(
+		written != NULL && length == encoded && memcmp(written, room, encoded) == 0, "%zu characters", length);
+	FUZZ_CHECK(written[length] == '\0', "no NUL");
+	free(written);
 	free(text);
 	free(room);
 }

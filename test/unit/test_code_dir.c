@@ -5,6 +5,7 @@
 #include "tree.h"
 
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 static char self[PATH_MAX];
@@ -344,6 +345,7 @@ static void test_unpack_ends(void)
 
 int main(int argc, char **argv)
 {
+	(void) umask(022); /* what modes the files have */
 	int fds = count_open_fds();
 	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
