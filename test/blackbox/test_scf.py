@@ -246,6 +246,15 @@ def test_time_limit_in_seconds_or_milliseconds(worker, text, milliseconds):
     assert worker.event_invoke({}, X_Scf_Timeout=text).json["context"]["time_limit_in_ms"] == milliseconds
 
 
+def test_context_tells_the_limits_that_are_kept(function):
+    """Those of the operator come before those of the headers."""
+    source = "def main_handler(e, c):\n    return [c['time_limit_in_ms'], c['memory_limit_in_mb']]\n"
+    for options, expected in (([], [7000, 512]), (["--timeout", "20", "--memory", "256"], [20_000, 256])):
+        one = function({NAME: source}, options=[*options, "--scf-port", "0"])
+        assert one.event_invoke({}, X_Scf_Timeout="7", X_Scf_Memory="512").json == expected
+        assert f"Memory:{expected[1]}MB" in one.out.text()
+
+
 def test_strange_request_ids(worker):
     """What JSON and the log must not break on."""
     for text in ('with "quotes"', "back\\slash", "<b>&"):

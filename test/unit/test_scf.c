@@ -78,13 +78,9 @@ static void test_messages(void)
 	check_header("X-Scf-Unknown", "x", "");
 
 	request = make("null");
-	add_header(request, "x-scf-memory", "256");
-	add_header(request, "x-scf-timeout", "5");
 	add_header(request, "x-scf-namespace", "");
 	add_header(request, "x-scf-name", "n");
-	check_sent(request,
-		"\"function_name\":\"n\",\"namespace\":\"\",\"memory_limit_in_mb\":256,\"time_limit_in_ms\":5000",
-		"null", "several headers, in lower case");
+	check_sent(request, "\"function_name\":\"n\",\"namespace\":\"\"", "null", "several headers, in lower case");
 }
 
 /* An id is made where the caller gives none. */
@@ -116,6 +112,7 @@ static void check_limits(const char *timeout, const char *memory, unsigned timeo
 {
 	struct http_request *request = make("1");
 	struct limits limits;
+	char wanted[128];
 
 	if (timeout != NULL)
 		add_header(request, "X-Scf-Timeout", timeout);
@@ -127,6 +124,9 @@ static void check_limits(const char *timeout, const char *memory, unsigned timeo
 	ok(tap_is_int(limits.timeout_ms, timeout_ms) && tap_is_int(limits.memory_mb, memory_mb),
 		"a timeout of %s and a memory of %s are %u ms and %u MB", timeout != NULL ? timeout : "nothing",
 		memory != NULL ? memory : "nothing", timeout_ms, memory_mb);
+	(void) snprintf(wanted, sizeof(wanted), "\"scf\":{\"memory_limit_in_mb\":%u,\"time_limit_in_ms\":%u}",
+		memory_mb, timeout_ms);
+	ok(strstr(message_of(&test.function, &limits), wanted) != NULL, "... and so says the context");
 	end_and_free(request);
 }
 
