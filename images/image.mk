@@ -35,4 +35,4 @@ fresh-test:
 
 .PHONY: dist
 dist:
-	scripts/make-dist $(VERSION) $(BUILD)/dist
+	DOCKER=$(DOCKER) scripts/make-dist $(VERSION) $(BUILD)/dist

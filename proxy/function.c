@@ -403,6 +403,16 @@ static void on_unpacked(void *context, const char *problem)
 		"The action failed to generate or locate a binary. See logs for details. (%s)", problem);
 }
 
+/* What pyaction -compile has made ends with this comment (compile.py). */
+static bool is_compiled(const struct envelope *envelope)
+{
+	static const char mark[] = "pyaction: compiled";
+	const size_t length = sizeof(mark) - 1;
+
+	return envelope->code_length >= length &&
+		memcmp(envelope->code + envelope->code_length - length, mark, length) == 0;
+}
+
 /* Where it cannot be started, or would change nothing, the import works without it. A variable for the start of
  * Python may want other bytecode than the ordinary, or none. */
 static void start_precompiler(struct function *function)
@@ -410,7 +420,7 @@ static void start_precompiler(struct function *function)
 	const struct envelope *envelope = &function->envelope;
 	struct err err;
 
-	if (envelope->code_length >= LIMIT_SMALL_ARCHIVE && envelope->start_variables == NULL)
+	if (envelope->code_length >= LIMIT_SMALL_ARCHIVE && envelope->start_variables == NULL && !is_compiled(envelope))
 		(void) !precompiler_start(&function->precompiler, function->loop, function->config.precompiler_path,
 			code_dir_path(function->code_dir), envelope->handler, &err);
 }

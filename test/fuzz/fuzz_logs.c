@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 
 enum step {
@@ -34,7 +35,7 @@ enum step {
 
 enum target_kind { TWO_PIPES, ONE_PIPE, TWO_FILES, TWO_SOCKETS, TARGET_KINDS };
 
-enum { MODEL_MAX = 1 << 20, PENDING_MAX = 50000, FLOOD = 7001, LINES_MAX = 20, PATIENCE_S = 20 };
+enum { MODEL_MAX = 1 << 20, PENDING_MAX = 200000, FLOOD = 7001, LINES_MAX = 20, PATIENCE_S = 20 };
 
 static const char line[] = "a line of the platform's\n";
 
@@ -44,6 +45,7 @@ struct model {
 	size_t wanted_length, got_length;
 	size_t since_end; /* bytes that the function has written since the last end */
 	size_t segment;   /* where the activation's part of wanted begins */
+	size_t due;       /* what must have been written when the end that is asked for has come */
 	unsigned lines;   /* for the end */
 	int read_fd;      /* -1 when the reader is gone */
 };
@@ -102,18 +104,27 @@ static void model_end(struct model *model, int markers)
 	for (int i = 0; i < markers; i++)
 		expect(model, LOGS_MARKER "\n", strlen(LOGS_MARKER) + 1);
 	model->since_end = 0;
+	model->due = model->wanted_length;
 }
 
 /* --- the function, the platform, the reader ----------------------------------------------------------- */
+
+static size_t most_pending(int fd)
+{
+	int capacity = fcntl(fd, F_GETPIPE_SZ);
+
+	return capacity / 2 < PENDING_MAX ? (size_t) capacity / 2 : PENDING_MAX;
+}
 
 static void function_writes(bool is_stderr, const void *data, size_t length)
 {
 	int fd = is_stderr ? logs_stderr_fd(run.logs) : logs_stdout_fd(run.logs), pending = 0;
 	struct model *model = model_of(is_stderr);
 
-	/* The function would wait. */
+	/* Where the function would wait it writes nothing. Small writes take more of a pipe than their length. */
 	(void) ioctl(fd, FIONREAD, &pending);
-	if ((size_t) pending + length > PENDING_MAX || length == 0 || model->wanted_length + length > MODEL_MAX / 2)
+	if ((size_t) pending + length > most_pending(fd) || length == 0 ||
+		model->wanted_length + length > MODEL_MAX / 2)
 		return;
 	FUZZ_NEED(fd_write_all(fd, data, length) == 0, "write");
 	expect(model, data, length);
@@ -160,6 +171,18 @@ static void check_tail(const char *tail, size_t length, bool has_lines)
 	}
 }
 
+/* How much has been written where the reader reads. */
+static size_t written(const struct model *model)
+{
+	struct stat file = { 0 };
+	int waiting = 0;
+
+	if (run.kind == TWO_FILES)
+		return fstat(model->read_fd, &file) == 0 ? (size_t) file.st_size : 0;
+	(void) ioctl(model->read_fd, FIONREAD, &waiting);
+	return model->got_length + (size_t) waiting;
+}
+
 static bool ends_with_lines;
 
 static void on_done(void *context)
@@ -167,6 +190,9 @@ static void on_done(void *context)
 	check(context == &run && run.ending, "an end that nobody waits for");
 	run.ending = false;
 	run.ends_done++;
+	for (int i = 0; i < 2; i++)
+		if (run.models[i].read_fd >= 0)
+			check(written(&run.models[i]) >= run.models[i].due, "an end before all of it was written");
 	if (run.active && run.keeps_tail) {
 		size_t length = SIZE_MAX;
 		cleanup_free char *tail = logs_steal_tail(run.logs, &length);
@@ -309,7 +335,7 @@ static void open_targets(void)
 	for (int i = 0; i < 2; i++)
 		run.models[i].wanted_length = run.models[i].got_length = run.models[i].lines = 0;
 	for (int i = 0; i < 2; i++)
-		run.models[i].since_end = run.models[i].segment = 0;
+		run.models[i].since_end = run.models[i].segment = run.models[i].due = 0;
 	run.models[1].read_fd = -1;
 	open_target(0);
 	if (run.kind == ONE_PIPE)

@@ -44,6 +44,8 @@ JSON_TEXTS: Seeds = {
     "last-of-unicode": b'["\xf4\x8f\xbf\xbf\xed\x9f\xbf\xee\x80\x80\xdf\xbf"]',
     "cut-off": b'["\xe2\x82',
     "byte-order-mark": b"\xef\xbb\xbf{}",
+    "unit-separator": b'["\x1f"]',
+    "semicolon": b"[1;2]",
     "control-character": b'["\x01\x1f"]',
     "deep": b"[" * 400 + b"]" * 400,
     "too-deep": b"[" * 600 + b"]" * 600,
@@ -336,6 +338,7 @@ LOGS: Seeds = {
         "markers": [says(0, b"a\n"), says(1, b"b\n"), MARKED_END, says(0, b"c"), MARKED_END],
         "lines": [BEGIN, says(0, b"a"), says(1, b"b"), LINE_1, LINE_2, MARKED_END, BEGIN, BARE_END],
         "stalled": [BEGIN, (2, 5), (3, 3), LINE_1, MARKED_END, THE_TURN, (8, 255), (9, 255), says(0, b"later")],
+        "more-than-a-buffer": [BEGIN, (2, 7), (2, 7), (2, 7), MARKED_END, says(0, b"later"), THE_TURN, THE_TURN],
         "gone": [says(0, b"a"), (10, 0), says(0, b"b"), MARKED_END, (10, 1), says(1, b"c"), MARKED_END],
         "between": [BEGIN, LINE_1, MARKED_END, says(0, b"thread"), BEGIN, says(1, b"x\ny"), LINE_1, LINE_1, BARE_END],
     }.items()
@@ -370,7 +373,7 @@ TARS: Seeds = {
     "size-minus-one": b"s" + tar_entry(0, [0]) + tar_entry(0, [1], flags=0x14) + b"\1" + tar_entry(0, [2]),
     "huge-size": b"s" + tar_entry(0, [0]) + tar_entry(0, [1], flags=0x14) + b"\2",
     "large": b"s" + tar_entry(0, [0], flags=4)[:-1] + b"\xff",
-    "set-user-id": b"s" + tar_entry(0, [0], flags=1),
+    "set-user-id": b"s" + tar_entry(0, [0], flags=1) + tar_entry(0, [1], flags=3) + tar_entry(0, [2], flags=2),
     "pax": b"s" + tar_entry(0, [0], flags=0x28) + b"\0" + tar_entry(0, [1], flags=0x28) + b"\2",
     "fifo": b"s" + tar_entry(7, [0]),
     "sparse": b"s" + tar_entry(11, [0]),
@@ -395,6 +398,7 @@ def activations() -> Seeds:
     values: Seeds = {
         "echo": b'{"value": {"a": [1, 2.5, "\xc3\xa9"]}, "activation_id": "id", "deadline": "1700000000000"}',
         "raise": b'{"value": {"raise": "text\\n\\ud800"}}',
+        "raise-odd": b'{"value": {"raise": "\\ud800", "b": 1, "c": 2}}',
         "raise-other": b'{"value": {"raise": [1], "b": 2}}',
         "bytes": b'{"value": {"bytes": "\\u0000\\ud800"}}',
         "context": b'{"value": {"context": 1}, "namespace": "n", "transaction_id": "t", "api_key": 5}',

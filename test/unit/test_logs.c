@@ -660,17 +660,21 @@ static void test_free_with_lines(void)
 {
 	char *text = make_text(20000);
 
-	set_up_pipes(4096);
-	out(text);
-	run_ms(test.loop, 5);
-	logs_begin_activation(test.logs, "START\n", true);
-	logs_write_stdout(test.logs, "END\n");
-	logs_write_stderr(test.logs, "note");
-	logs_free(test.logs);
-	test.logs = NULL;
-	ok(true, "freed with all it can have"); /* a sanitizer sees what is left */
+	for (int ending = 0; ending < 2; ending++) {
+		set_up_pipes(4096);
+		(ending ? error : out)(text);
+		run_ms(test.loop, 5);
+		logs_begin_activation(test.logs, "START\n", true);
+		logs_write_stdout(test.logs, "END\n");
+		logs_write_stderr(test.logs, "note");
+		if (ending) /* of which stdout is at its end */
+			logs_end_activation(test.logs, true, on_done, &test);
+		logs_free(test.logs);
+		test.logs = NULL;
+		is_int(test.done_count, 0, "freed with all it can have"); /* a sanitizer sees what is left */
+		tear_down();
+	}
 	free(text);
-	tear_down();
 }
 
 /* --- the tail of the log ----------------------------------------------------------------------------- */
@@ -767,6 +771,40 @@ static void test_tail_sizes(void)
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
 		check_tail_of(sizes[i]);
+}
+
+static void test_tail_of_an_open_line(void)
+{
+	set_up_pipes(65536);
+	logs_begin_activation(test.logs, "START\n", true);
+	error("open");
+	logs_write_stdout(test.logs, "END\n");
+	ok(end(false) && IS_TAIL("START\nopen\nEND\n"), "a line that stderr has left open is ended");
+	ok(came(&test.out, "START\nEND\n") && came(&test.error, "open"), "... only there");
+	tear_down();
+}
+
+/* The last lines stand last, whichever stream is at its end first, and what comes after the end is not kept. */
+static void check_tail_of_two_streams(size_t lines)
+{
+	char *text = make_text(lines), *wanted = malloc(lines * 8 + 100);
+	size_t length = (size_t) sprintf(wanted, "%sEND\n", text);
+
+	set_up_pipes(4096);
+	logs_begin_activation(test.logs, "START\n", true);
+	error(text);
+	logs_write_stdout(test.logs, "END\n");
+	test.done = false;
+	logs_end_activation(test.logs, false, on_done, &test);
+	out("later\n");
+	ok(!run_for(test.loop, &test.done, 20) && came(&test.out, "START\nEND\nlater\n"),
+		"stdout is at its end, stderr is not read");
+	reader_start(&test.error);
+	ok(run_until(test.loop, &test.done) && is_tail(wanted + length - LOGS_TAIL_MAX, LOGS_TAIL_MAX),
+		"... until its end, and then the last lines");
+	free(wanted);
+	free(text);
+	tear_down();
 }
 
 /* The last lines alone are more than is kept. */
@@ -984,6 +1022,9 @@ int main(void)
 	test_free_with_lines();
 	test_tail();
 	test_tail_sizes();
+	test_tail_of_an_open_line();
+	check_tail_of_two_streams(750);   /* fits into a buffer */
+	check_tail_of_two_streams(20000); /* does not */
 	test_tail_of_long_lines();
 	test_tail_in_one_pipe();
 	test_tail_and_stalled_reader();

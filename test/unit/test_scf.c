@@ -130,6 +130,33 @@ static void check_limits(const char *timeout, const char *memory, unsigned timeo
 	end_and_free(request);
 }
 
+/* The context's limits are those in force, behind what else it has. name NULL: it has nothing else. */
+static void check_context(const char *name, struct limits limits, const char *context)
+{
+	struct http_request *request = make("1");
+	char wanted[200];
+
+	if (name != NULL)
+		add_header(request, "X-Scf-Name", name);
+	deliver(request);
+	(void) snprintf(wanted, sizeof(wanted), "\"pyaction\":{\"scf\":{%s}},", context);
+	ok(strstr(message_of(&test.function, &limits), wanted) != NULL, "the context is {%s}", context);
+	end_and_free(request);
+}
+
+static void test_context(void)
+{
+	check_context(NULL, (struct limits) { 0, 0 }, "");
+	check_context(NULL, (struct limits) { 0, 64 }, "\"memory_limit_in_mb\":64");
+	check_context(NULL, (struct limits) { 1500, 0 }, "\"time_limit_in_ms\":1500");
+	check_context(NULL, (struct limits) { 1500, 64 }, "\"memory_limit_in_mb\":64,\"time_limit_in_ms\":1500");
+	check_context("n", (struct limits) { 0, 0 }, "\"function_name\":\"n\"");
+	check_context("n", (struct limits) { 0, 64 }, "\"function_name\":\"n\",\"memory_limit_in_mb\":64");
+	check_context("n", (struct limits) { 1500, 0 }, "\"function_name\":\"n\",\"time_limit_in_ms\":1500");
+	check_context("n", (struct limits) { 1500, 64 },
+		"\"function_name\":\"n\",\"memory_limit_in_mb\":64,\"time_limit_in_ms\":1500");
+}
+
 static void test_limits(void)
 {
 	static const char *const no_numbers[] = { "", "0", "-1", "+1", " 1", "1 ", "1.5", "x", "0x10", "1000000001",
@@ -459,6 +486,7 @@ int main(void)
 {
 	test_messages();
 	test_ids();
+	test_context();
 	test_limits();
 	test_sizes();
 	test_no_json();
