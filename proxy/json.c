@@ -357,7 +357,9 @@ static bool is_name(const char *spelled, size_t length, const char *name)
 	if (memchr(spelled, '\\', length) == NULL)
 		return length == name_length + 2 && memcmp(spelled + 1, name, name_length) == 0;
 	decoded = cJSON_ParseWithLength(spelled, length);
-	same = cJSON_IsString(decoded) && strcmp(decoded->valuestring, name) == 0;
+	/* A C string ends at a null character, which no name of ours has. */
+	same = cJSON_IsString(decoded) && memmem(spelled, length, "\\u0000", 6) == NULL &&
+		strcmp(decoded->valuestring, name) == 0;
 	cJSON_Delete(decoded);
 	return same;
 }

@@ -8,7 +8,6 @@
 #include "json.h"
 
 #include <cjson/cJSON.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>

@@ -8,6 +8,8 @@ from typing import Any, NoReturn, Optional
 
 import _pyaction
 
+# Of pyrunner/json_text.h.
+DEPTH_MAX = 5000
 # Of proxy/json.h.
 PLAIN_DEPTH = 512
 PLAIN_NUMBER = 1000
@@ -68,6 +70,9 @@ def check(data: bytes, value: Any, error: Optional[BaseException], is_plain: boo
         assert error is not None, f"json refuses it: {reason}"
         return
     except RecursionError:  # json's limit is another one
+        return
+    if "nested too deeply" in str(error):  # as is ours
+        assert depth_of(STRING.sub("", text)) > DEPTH_MAX, str(error)
         return
     assert error is None, f"json takes it: {error}"
     try:

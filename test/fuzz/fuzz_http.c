@@ -326,7 +326,11 @@ static bool take_reply(const char **at, const char *end, size_t *next, bool *las
 	if (reply.status == 100)
 		return true;
 	FUZZ_CHECK(!*last, "a reply behind the last one: %u", reply.status);
-	FUZZ_CHECK(reply.has_length || is_without_body(reply.status), "a reply without a length: %u", reply.status);
+	/* libmicrohttpd 0.9.72 answers CONNECT without a length, whatever the status, and closes the connection. */
+	if (!reply.has_length && record != NULL && strcmp(record->method, "CONNECT") == 0)
+		reply.content_length = (size_t) (end - *at);
+	else
+		FUZZ_CHECK(reply.has_length || is_without_body(reply.status), "no length: %u", reply.status);
 	sent = has_body(&reply, record) ? reply.content_length : 0;
 	/* "HEAD" and a NUL is HEAD only for whom it is a C string. */
 	if (sent == 0 && run.client.has_null && *at < end && strncmp(*at, "HTTP/", 5) != 0)
@@ -343,8 +347,9 @@ static bool take_reply(const char **at, const char *end, size_t *next, bool *las
 		FUZZ_CHECK(reply.status >= 400, "a reply to nothing: %u", reply.status);
 		*next += record != NULL ? 1 : 0;
 	} else {
-		/* libmicrohttpd's, of what it cannot read: there is nothing to go on with. */
-		FUZZ_CHECK(reply.status >= 400, "a reply to nothing: %u", reply.status);
+		/* libmicrohttpd's, of what it cannot read: there is nothing to go on with. 1.0 answers a blank in the
+		 * path with 301. */
+		FUZZ_CHECK(reply.status >= 400 || reply.status == 301, "a reply to nothing: %u", reply.status);
 		*last = true;
 		*at = skip_second_head(head, *at, end);
 		sent = (size_t) (end - *at) < sent ? 0 : sent; /* to HEAD, which nobody has shown us */

@@ -226,6 +226,7 @@ TREES: Seeds = {
     "large": tree_entry(0, [A], choice=0xF8, lies=8) + tree_entry(0, [B], choice=0xF8, lies=8),
     "file-wrong-checksum": tree_entry(0, [A], lies=0x20),
     "link-wrong-checksum": tree_entry(2, [A], [B], lies=0x20),
+    "empty-wrong-checksum": tree_entry(2, [A], [NOTHING], lies=0x27),
     "wrong-size": tree_entry(0, [A], lies=0x30),
     "encrypted": tree_entry(0, [A], lies=0x10),
     "fifo": tree_entry(6, [A]),

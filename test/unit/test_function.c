@@ -1379,8 +1379,12 @@ static void test_timeout(void)
 			came_out("START cold\nEND 1\n"),
 		"the next one has a fresh process");
 	cloud.limits.timeout_ms = 40;
-	ok(is_outcome(run_on_cloud("<pause>"), OUTCOME_TIMED_OUT, TIME_LIMIT("40")),
-		"a short limit, by the clock on the wall");
+	asked = run_on_cloud("<pause>");
+	ok(is_outcome(asked, OUTCOME_TIMED_OUT, TIME_LIMIT("40")) && asked->run_us >= 40000 && asked->run_us < 9000000,
+		"a short limit, by the clock on the wall: %llu us", (unsigned long long) asked->run_us);
+	cloud.limits.timeout_ms = 60000;
+	ok(is_outcome(run_on_cloud("<exit 3>"), OUTCOME_EXITED, "command exited (exit status 3)"),
+		"one that ends by itself after that is none that was killed");
 	tear_down();
 
 	set_up_with("script", &(struct function_config) { .limits = { 60000, LIMITS_DEFAULT } });
