@@ -263,21 +263,30 @@ static bool is_file(const char *folder, const char *name)
 	return asprintf(&path, "%s/%s", folder, name) >= 0 && stat(path, &file) == 0 && S_ISREG(file.st_mode);
 }
 
-/* What a folder is started with when nobody says it. */
+/* What code is started with when nobody says it: a file's usual function. */
+static const struct {
+	const char *file, *handler;
+} usual[] = {
+	{ "__main__.py", "main" },
+	{ "lambda_function.py", "lambda_function.lambda_handler" },
+	{ "index.py", "index.main_handler" },
+};
+
 static const char *usual_handler(const char *folder)
 {
-	static const struct {
-		const char *file, *handler;
-	} usual[] = {
-		{ "__main__.py", "main" },
-		{ "lambda_function.py", "lambda_function.lambda_handler" },
-		{ "index.py", "index.main_handler" },
-	};
-
 	for (size_t i = 0; i < ARRAY_SIZE(usual); i++)
 		if (is_file(folder, usual[i].file))
 			return usual[i].handler;
 	return usual[0].handler;
+}
+
+/* Of a file; NULL where there is none. */
+static const char *usual_handler_of(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(usual); i++)
+		if (strcmp(usual[i].file, name) == 0)
+			return usual[i].handler;
+	return NULL;
 }
 
 static int take_folder(struct envelope *envelope, const char *path, const char *handler, struct err *err)
@@ -304,6 +313,8 @@ static int take_source(struct envelope *envelope, const char *path, const char *
 		return err_set(err, -EINVAL,
 			"cannot use the code at '%s': it is no folder, no archive, and not called NAME.py", path);
 	*name++ = '\0';
+	if (handler == NULL)
+		handler = usual_handler_of(name);
 	*suffix = '\0';
 	envelope->kind = CODE_FOLDER;
 	if (handler != NULL && strchr(handler, '.') != NULL)

@@ -68,13 +68,14 @@ static const struct {
 
 static void print_help(void)
 {
-	(void) fputs("Usage: pyaction [OPTION]... [HANDLER]\n"
-		     "Serve a Python function, through the doors of several platforms:\n"
-		     "  POST /init, POST /run                              OpenWhisk, DigitalOcean\n"
-		     "  POST /2015-03-31/functions/function/invocations    AWS Lambda\n"
-		     "  POST /event-invoke                                 Tencent SCF\n\n"
-		     "HANDLER is module.function, like lambda_function.lambda_handler (PYACTION_MAIN). Without one it\n"
-		     "is main of __main__.py, or the usual one of the vendor whose usual file is there.\n\n",
+	(void) fputs(
+		"Usage: pyaction [OPTION]... [HANDLER]\n"
+		"Serve a Python function, through the doors of several platforms:\n"
+		"  POST /init, POST /run                              OpenWhisk, DigitalOcean\n"
+		"  POST /2015-03-31/functions/function/invocations    AWS Lambda\n"
+		"  POST /event-invoke                                 Tencent SCF\n\n"
+		"HANDLER is module.function, like lambda_function.lambda_handler (PYACTION_MAIN). Without one it\n"
+		"is main of __main__.py, or the usual one of the vendor whose usual file is there (not in archives).\n\n",
 		stdout);
 	for (size_t i = 0; i < OPTION_COUNT; i++)
 		(void) printf("  --%s=%s\n        %s\n        environment: %s\n", descriptions[i].name,

@@ -465,7 +465,7 @@ def test_default_path_that_is_missing(tmp_path):
     [
         pytest.param("hello.txt", "def main(): pass\n", ["hello.txt", ".py"], id="no-python-file"),
         pytest.param("code.zip", b"PK\x03\x04 is no archive", ["code.zip"], id="broken-zip"),
-        pytest.param("empty.zip", b"", ["empty.zip"], id="empty-file"),
+        pytest.param("empty.zip", b"", ["empty.zip", "NAME.py"], id="empty-file"),
         pytest.param("other.zip", zip_of({"app.py": ""}), ["other.zip", "__main__.py"], id="zip-without-main"),
     ],
 )

@@ -532,6 +532,11 @@ static void test_sources(void)
 	check_folder(folder, "p.py", "f", folder, "p.f");
 	put_link(folder, "link.py", "hello.py");
 	check_folder(folder, "link.py", NULL, folder, "hello.main");
+	put_file(folder, "lambda_function.py", "", 0);
+	put_file(folder, "index.py", "", 0);
+	check_folder(folder, "lambda_function.py", NULL, folder, "lambda_function.lambda_handler");
+	check_folder(folder, "lambda_function.py", "main", folder, "lambda_function.main");
+	check_folder(folder, "index.py", NULL, folder, "index.main_handler");
 	tree_free(folder);
 }
 
