@@ -52,7 +52,7 @@ ARG DEBIAN
 ARG VERSION=
 ARG REVISION=
 LABEL org.opencontainers.image.title="pyaction" \
-      org.opencontainers.image.description="Runs Python functions of OpenWhisk, DigitalOcean, AWS Lambda and Tencent SCF" \
+      org.opencontainers.image.description="Runs functions of OpenWhisk, DigitalOcean, AWS Lambda and Tencent SCF" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \

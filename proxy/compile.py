@@ -462,7 +462,7 @@ def compile_modules(root: str, main: str, module: str) -> bool:
     for path, error in failures.items():
         text = "".join(traceback.format_exception_only(type(error), error)).rstrip("\n")
         if path in needed:
-            if not isinstance(error, SyntaxError):  # whose text has it
+            if os.path.basename(path) not in text:  # where the error does not say it
                 text = f'  File "{os.path.relpath(path, root)}"\n{text}'
             print(text, file=sys.stderr)
         else:
@@ -555,6 +555,7 @@ def compile_function(source: BinaryIO, target: BinaryIO, handler: Handler) -> No
 
 def main() -> int:
     """Entry point; returns the exit status."""
+    os.umask(0o022)  # the modes in the archive do not depend on who makes it
     is_part = len(sys.argv) == 5 and sys.argv[1] == "--modules"  # of the work, which has a process of its own
     if not is_part and (len(sys.argv) != 2 or sys.stdin.isatty() or sys.stdout.isatty()):
         print("usage: pyaction -compile MAIN <in.zip >out.zip", file=sys.stderr)

@@ -11,6 +11,10 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#ifndef SYS_close_range /* glibc 2.31; the number is the same everywhere */
+#define SYS_close_range 436
+#endif
+
 extern char **environ;
 
 static char self[PATH_MAX];
