@@ -27,12 +27,16 @@ static void check_there(const char *address, const char *host)
 {
 	struct err err = { .text = "" };
 	char port[8], byte;
-	int fd = listen_at(address, 5, port), connection;
+	int fd = listen_at(address, 5, port), connection = -1, r = -1;
 
-	ok(tap_is_int(health_check(host, port, &err), 0), "a server at %s, as %s", address, host);
-	connection = accept(fd, NULL, NULL);
+	/* A machine that is busy with connections may lose a packet for a second. */
+	for (int i = 0; i < 5 && r != 0; i++)
+		r = health_check(host, port, &err);
+	ok(r == 0, "a server at %s, as %s (%s)", address, host, err.text);
+	if (r == 0)
+		connection = accept(fd, NULL, NULL);
 	ok(connection >= 0 && read(connection, &byte, 1) == 0, "... is connected to, and told nothing");
-	(void) close(connection);
+	fd_close(connection);
 	(void) close(fd);
 }
 
