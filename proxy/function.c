@@ -6,7 +6,6 @@
 #include "precompiler.h"
 #include "runner.h"
 
-#include <cjson/cJSON.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -550,17 +549,20 @@ static const struct {
 /* The index in statuses of what a status line says, -1 when it says none of them. */
 static int parse_status(const char *line, long *ret_peak_kb)
 {
-	cJSON *root = cJSON_Parse(line);
-	const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(root, "status"));
-	const cJSON *peak_kb = cJSON_GetObjectItemCaseSensitive(root, "peak_kb");
-	int found = -1;
+	size_t length = strlen(line);
+	struct json_span name, peak_kb;
 
-	for (size_t i = 0; name != NULL && i < ARRAY_SIZE(statuses); i++)
-		if (strcmp(statuses[i].name, name) == 0)
-			found = (int) i;
-	*ret_peak_kb = cJSON_IsNumber(peak_kb) ? (long) peak_kb->valuedouble : 0;
-	cJSON_Delete(root);
-	return found;
+	/* For each run: without the tree, and its memory, that cJSON would make. */
+	*ret_peak_kb = 0;
+	if (!json_is_plain(line, length) || json_find_member(line, length, "status", &name) < 0)
+		return -1;
+	if (json_find_member(line, length, "peak_kb", &peak_kb) == 0)
+		*ret_peak_kb = strtol(peak_kb.start, NULL, 10);
+	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++)
+		if (name.length == strlen(statuses[i].name) + 2 && name.start[0] == '"' &&
+			memcmp(name.start + 1, statuses[i].name, name.length - 2) == 0)
+			return (int) i;
+	return -1;
 }
 
 static void take_init_reply(struct function *function, struct reply *reply, int status)

@@ -10,6 +10,7 @@
 #include "fuzz.h"
 
 #include <arpa/inet.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <strings.h>
 #include <sys/epoll.h>
@@ -418,23 +419,48 @@ static void client_close(struct client *client)
 	fd_closep(&client->fd);
 }
 
-static void client_open(struct client *client, const uint8_t *data, size_t size)
+/* A loopback address of its own for each connection: the kernel remembers ended ones for a minute, and drops the first
+ * packet of one that seems to be the same. */
+static void bind_somewhere(int fd)
+{
+	static uint32_t connections;
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	const int on = 1;
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + connections++ % 0xffff00);
+	(void) setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+	FUZZ_NEED(bind(fd, (struct sockaddr *) &address, sizeof(address)) == 0, "bind");
+}
+
+/* A connected socket, or -1 when the kernel takes its time. */
+static int try_connect(void)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = run.port };
-	struct pollfd connected;
+	cleanup_fd int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct pollfd connected = { .fd = fd, .events = POLLOUT };
+	int error = 0;
+	socklen_t length = sizeof(error);
 
+	FUZZ_NEED(fd >= 0, "socket");
+	bind_somewhere(fd);
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0)
+		FUZZ_NEED(errno == EINPROGRESS, "connect");
+	/* Interrupted by libFuzzer's timer it is tried anew, too. */
+	if (poll(&connected, 1, 1000) <= 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0 || error != 0)
+		return -1;
+	return steal_fd(&fd);
+}
+
+static void client_open(struct client *client, const uint8_t *data, size_t size)
+{
 	client->script = (struct fuzz_script) { .at = data, .end = data + size };
 	client->has_null = memchr(data, '\0', size) != NULL;
 	client->folded = memmem(data, size, "\n ", 2) != NULL || memmem(data, size, "\n\t", 2) != NULL;
-	client->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	FUZZ_NEED(client->fd >= 0, "socket");
-	/* libFuzzer's timer interrupts it, and it goes on all the same. */
-	if (connect(client->fd, (struct sockaddr *) &address, sizeof(address)) < 0)
-		FUZZ_NEED(errno == EINTR, "connect");
-	connected = (struct pollfd) { .fd = client->fd, .events = POLLOUT };
-	while (poll(&connected, 1, -1) < 0)
-		FUZZ_NEED(errno == EINTR, "poll");
+	client->fd = -1;
+	for (int i = 0; i < 10 && client->fd < 0; i++)
+		client->fd = try_connect();
+	FUZZ_NEED(client->fd >= 0, "a connection");
 }
 
 static void client_free(struct client *client)
