@@ -30,7 +30,6 @@ sys.path.insert(0, str(ROOT / "test" / "bench"))
 import workload  # noqa: E402
 
 BINARY = Path(os.environ.get("PYACTION_BIN", ROOT / "build" / "pyaction")).resolve()
-SANITIZED = os.environ.get("PYACTION_SANITIZED") == "1"
 #: The Python that compiles and runs functions, and what it calls its bytecode.
 PYTHON = (BINARY.parent / "pycompile").read_text().split()[0][2:]
 TAG, FOLDER = subprocess.run(
@@ -653,34 +652,3 @@ def test_signal_while_it_reads(compiler: Compiler) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 128 + signal.SIGTERM
     assert compiler.left() == []
-
-
-# --- what it is for ----------------------------------------------------------------
-
-
-def first_answer_ms(folder: Path, archive: bytes) -> float:
-    """From the start of a server to the first result of the benchmark's function of 60 modules."""
-    folder.mkdir()
-    start = time.perf_counter()
-    server = ActionServer(folder)
-    try:
-        assert result(server, archive, workload.ZIP_VALUE) == workload.zip_sources(1)[1]
-        return (time.perf_counter() - start) * 1000
-    finally:
-        server.stop()
-
-
-@pytest.mark.skipif(SANITIZED, reason="sanitizers make it a different program")
-def test_first_answer_is_faster(compiler: Compiler, tmp_path: Path) -> None:
-    """The issue wants it 3 times as fast; on a busy machine that shows only now and then, so this asks for twice, in
-    the best of some attempts."""
-    plain = base64.b64decode(json.loads(workload.zip_init_body(1))["value"]["code"])
-    archives = {"plain": plain, "compiled": compiler.compile(plain)}
-    best = dict.fromkeys(archives, float("inf"))
-    for attempt in range(20):
-        for name, archive in archives.items():
-            best[name] = min(best[name], first_answer_ms(tmp_path / f"{name}{attempt}", archive))
-        if attempt >= 4 and best["plain"] > 2 * best["compiled"]:
-            break
-    print(f"first answer, the best of {attempt + 1}: {best['plain']:.0f} ms, compiled {best['compiled']:.0f} ms")
-    assert best["plain"] > 2 * best["compiled"], best
