@@ -76,7 +76,7 @@ RESULTS = [
 @pytest.mark.parametrize(("source", "body", "expected"), vectors(RESULTS))
 def test_result(tmp_path: Path, source: str, body: str, expected: str, simplejson: str) -> None:
     if simplejson == "installed":
-        pytest.importorskip("simplejson")
+        pytest.importorskip("simplejson", minversion="3.18")
     before = WITHOUT_SIMPLEJSON if simplejson == "not" else ""
     got = run(tmp_path, message(body), source=source, before=before)
     assert got.result == expected and (got.out, got.err, got.status) == ("", "", 0)
@@ -256,7 +256,7 @@ def test_fault(tmp_path: Path, source: str, body: Any, extra: Dict[str, str], ki
                simplejson: str) -> None:
     """Errors in the runtime's own words, without a stack; the process lives on."""
     if simplejson == "installed":
-        pytest.importorskip("simplejson")
+        pytest.importorskip("simplejson", minversion="3.18")
     before = WITHOUT_SIMPLEJSON if simplejson == "not" else ""
     got = run(tmp_path, message(body, **extra), message("[]", content_type="x"), source=source, before=before)
     assert got.replies[1][0] == "function_error" and len(got.replies) == 3

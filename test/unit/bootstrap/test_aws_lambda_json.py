@@ -142,7 +142,7 @@ def outcome(encode: Callable[[Any], Any], value: Any) -> Any:
 @pytest.mark.parametrize("ensure_ascii", [True, False])
 def test_encoders_agree(ensure_ascii: bool) -> None:
     """simplejson, our replacement for it, and what chooses between the runner's codec and them."""
-    pytest.importorskip("simplejson")
+    pytest.importorskip("simplejson", minversion="3.18")
     simplejson = aws_lambda_json._make_simplejson_encoder(ensure_ascii)
     ours = Encoder(ensure_ascii).encode
     source = random.Random(6)

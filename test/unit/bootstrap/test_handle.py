@@ -122,7 +122,9 @@ def main(event, context):
 
 @pytest.mark.parametrize("line", [
     b"", b" ", b"nope", b"{", b'{"a":1,}', b'{"a" 1}', b"[1 2]", b'{"a":"\t"}', b'{"a":"\\x"}', b"\xff",
-    b'{"a":"\xff"}', b"{}{}", b"\xef\xbb\xbf{}", b'{"a":NaN}', b"[" * 100_000, b'{"a":' + b"9" * 5000 + b"}", b"\0",
+    b'{"a":"\xff"}', b"{}{}", b"\xef\xbb\xbf{}", b'{"a":NaN}', b"[" * 100_000, b"\0",
+    # Python 3.9.2 knows no limit.
+    *([b'{"a":' + b"9" * 5000 + b"}"] if hasattr(sys, "set_int_max_str_digits") else []),
 ], ids=lambda line: ascii(line)[2:20])
 def test_no_json(talk: Callable[..., Conversation], line: bytes) -> None:
     got = talk("def main(): return {}", line, {})

@@ -83,7 +83,7 @@ def test_files_of_the_function_with_such_names(run: Callable[..., Any]) -> None:
 
 def test_of_several_threads(run: Callable[..., Any]) -> None:
     assert run(CONFIGURE + """
-import _thread, time
+import _thread, threading, time
 left, levels = 8, []
 def load():
     global left
