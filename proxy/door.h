@@ -10,7 +10,7 @@
 #include "function.h"
 #include "http.h"
 
-/* What the doors lead to. */
+/* What the doors lead to, and what the operator has set for all of them. */
 struct building {
 	struct function *function;
 	size_t max_request; /* bytes of an event, of a result; SIZE_MAX: the platform's own limit */
@@ -48,13 +48,15 @@ enum { DOOR_ID_SIZE = 37 };
 /* A random UUID (RFC 4122, version 4) as text. */
 void door_make_id(char id[DOOR_ID_SIZE]);
 
-/* Whether a body is absent: empty. The clouds take that for {}. */
+/* Takes the request's body as the event, for free(); an empty one is {}, as the clouds have it. Its data is NULL when out
+ * of memory. */
 struct http_body door_take_event(struct http_request *request);
 
 /*
  * The message to the runner about an event: {"activation_id": id, "deadline": …, details, "value": event}. details is
  * text of further members, each with a comma in front. An event that is not plain JSON goes as "pyaction": {"body":
- * base64}, so pyaction_details are what else belongs there: members, with commas between them. event is freed.
+ * base64}, so pyaction_details are what else belongs there: members, with commas between them. event is taken over in every case. Returns the message, for free(), with room for
+ * one byte more, or NULL when out of memory.
  */
 char *door_make_message(const char *id, const struct limits *limits, const char *details, const char *pyaction_details,
 	struct http_body *event, size_t *ret_length);

@@ -4,8 +4,8 @@
  * Invocations are carried out one at a time in the order they came; /init is one of them. Each gets exactly
  * one outcome, after its output and its end-of-activation markers have been written. The runner is started
  * before there is code, and again whenever it has ended; code that has been initialised once is initialised
- * again in a fresh runner before the next run. A runner that passes a limit
- * is killed. Nothing here knows HTTP, or a vendor.
+ * again in a fresh runner before the next run. A runner that passes a limit is killed. Nothing here knows
+ * HTTP, or a vendor.
  */
 #pragma once
 
@@ -32,12 +32,11 @@ struct function_config {
 	const char *runner_path; /* executable of the runner */
 	const char *unzip_path;  /* executables that unpack archives */
 	const char *untar_path;
-	/* Executable that compiles modules beside their import. */
-	const char *precompiler_path;
-	const char *work_dir;   /* where directories for code are made */
-	const char *convention; /* PYACTION_CONVENTION of the server, NULL for none */
-	struct limits limits;   /* of every invocation, in place of its platform's own */
-	bool tell;              /* say on stderr which convention was chosen, and why */
+	const char *precompiler_path; /* executable that compiles modules beside their import */
+	const char *work_dir;         /* where directories for code are made */
+	const char *convention;       /* PYACTION_CONVENTION of the server, NULL for none */
+	struct limits limits;         /* of every invocation, in place of its platform's own */
+	bool tell;                    /* say on stderr which convention was chosen, and why */
 };
 
 enum outcome_kind {
@@ -116,6 +115,7 @@ typedef void (*invocation_done)(void *context, struct outcome *outcome);
  *
  * function_init(): body is an /init envelope, NUL-terminated; taken over in every case.
  * function_load(): code that was there at the start; the envelope's contents are taken over in every case.
+ * function_run(): platform must outlive the invocation; the message is made when its turn has come.
  */
 void function_init(struct function *function, char *body, size_t length, invocation_done on_done, void *context);
 void function_load(struct function *function, struct envelope *envelope, invocation_done on_done, void *context);
