@@ -375,8 +375,10 @@ static void initialize(struct function *function)
 		finish(function, OUTCOME_BAD_REQUEST, false, "%s", err.text);
 		return;
 	}
-	/* They must be there when the process starts; and a runner that is there has none of them. */
-	if (function->envelope.start_variables != NULL)
+	/* They must be there when the process starts, and a runner that is there has none of them. One that is ending,
+	 * or spoke without being asked, must not be what the code fails for. */
+	if (function->envelope.start_variables != NULL ||
+		(function->runner != NULL && !runner_is_ready(function->runner)))
 		discard_runner(function);
 	if (make_init_line(function, &err) < 0 || start_runner(function, &err) < 0) {
 		discard_code(function);
