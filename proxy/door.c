@@ -1,5 +1,6 @@
 #include "door.h"
 
+#include "../common/wire.h"
 #include "base64.h"
 #include "json.h"
 
@@ -92,13 +93,18 @@ void door_write_member(FILE *out, const char *name, const char *text)
 	json_write_string(out, text, strlen(text));
 }
 
-void door_put_on_one_line(struct http_body *event)
+static void replace_all(struct http_body *text, char old, char new)
 {
-	for (char *at = event->data; (at = memchr(at, '\n', event->length - (size_t) (at - event->data))) != NULL;)
-		*at = '\r';
+	for (char *at = text->data; (at = memchr(at, old, text->length - (size_t) (at - text->data))) != NULL;)
+		*at = new;
 }
 
-/* All of the message in front of the event. */
+void door_put_on_one_line(struct http_body *event)
+{
+	replace_all(event, '\n', '\r');
+}
+
+/* The message without its event. */
 static char *make_front(const char *id, const struct limits *limits, const char *details, const char *pyaction_details,
 	const char *body, size_t *ret_length)
 {
@@ -108,6 +114,8 @@ static char *make_front(const char *id, const struct limits *limits, const char 
 
 	if (out == NULL)
 		return NULL;
+	if (body == NULL)
+		(void) fputc(WIRE_RECORD_SEPARATOR, out);
 	(void) fputs("{\"activation_id\":", out);
 	json_write_string(out, id, strlen(id));
 	if (limits->timeout_ms > 0) {
@@ -120,7 +128,7 @@ static char *make_front(const char *id, const struct limits *limits, const char 
 	if (body != NULL)
 		(void) fprintf(out, "%s\"body\":\"%s\"}}", pyaction_details[0] != '\0' ? "," : "", body);
 	else
-		(void) fputs("},\"value\":", out);
+		(void) fprintf(out, "}}%c", WIRE_RECORD_SEPARATOR);
 	if (fclose(out) != 0) {
 		free(front);
 		return NULL;
@@ -128,34 +136,39 @@ static char *make_front(const char *id, const struct limits *limits, const char 
 	return front;
 }
 
+/* An event with a character that has to stand for its newlines. */
+static char *make_encoded_message(const char *id, const struct limits *limits, const char *details,
+	const char *pyaction_details, const struct http_body *event, size_t *ret_length)
+{
+	size_t encoded_length;
+	cleanup_free char *encoded = base64_encode(event->data, event->length, &encoded_length);
+
+	return encoded != NULL ? make_front(id, limits, details, pyaction_details, encoded, ret_length) : NULL;
+}
+
 char *door_make_message(const char *id, const struct limits *limits, const char *details, const char *pyaction_details,
 	struct http_body *event, size_t *ret_length)
 {
+	struct http_body body = { .data = event->data, .length = event->length };
 	cleanup_free char *data = steal_ptr(&event->data);
-	cleanup_free char *encoded = NULL;
 	cleanup_free char *front = NULL;
-	size_t length = event->length, front_length = 0, encoded_length = 0;
+	size_t front_length = 0;
 	char *message;
 
 	if (data == NULL)
 		return NULL;
-	if (!json_is_plain(data, length)) {
-		encoded = base64_encode(data, length, &encoded_length);
-		if (encoded == NULL)
-			return NULL;
-		return make_front(id, limits, details, pyaction_details, encoded, ret_length);
-	}
-	door_put_on_one_line(&(struct http_body) { .data = data, .length = length });
+	if (memchr(data, WIRE_NEWLINE, body.length) != NULL)
+		return make_encoded_message(id, limits, details, pyaction_details, &body, ret_length);
+	replace_all(&body, '\n', WIRE_NEWLINE);
 	front = make_front(id, limits, details, pyaction_details, NULL, &front_length);
 	/* In the event's own buffer: a large one is not there twice. */
-	message = front != NULL ? realloc(data, front_length + length + 2) : NULL;
+	message = front != NULL ? realloc(data, front_length + body.length + 1) : NULL;
 	if (message == NULL)
 		return NULL;
 	data = NULL;
-	memmove(message + front_length, message, length);
+	memmove(message + front_length, message, body.length);
 	memcpy(message, front, front_length);
-	message[front_length + length] = '}';
-	*ret_length = front_length + length + 1;
+	*ret_length = front_length + body.length;
 	return message;
 }
 

@@ -53,10 +53,11 @@ void door_make_id(char id[DOOR_ID_SIZE]);
 struct http_body door_take_event(struct http_request *request);
 
 /*
- * The message to the runner about an event: {"activation_id": id, "deadline": …, details, "value": event}. details is
- * text of further members, each with a comma in front. An event that is not plain JSON goes as "pyaction": {"body":
- * base64}, so pyaction_details are what else belongs there: members, with commas between them. event is taken over in every case. Returns the message, for free(), with room for
- * one byte more, or NULL when out of memory.
+ * The message to the runner about an event: {"activation_id": id, "deadline": …, details, "pyaction": {…}}, and behind
+ * it the event as it is (common/wire.h): the runner finds out whether it is JSON. One with a vertical tab goes as the
+ * member "body" of "pyaction", in base64. details is text of further members, each with a comma in front;
+ * pyaction_details are members, with commas between them. event is taken over in every case. Returns the message, for
+ * free(), with room for one byte more, or NULL when out of memory.
  */
 char *door_make_message(const char *id, const struct limits *limits, const char *details, const char *pyaction_details,
 	struct http_body *event, size_t *ret_length);

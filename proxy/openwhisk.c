@@ -1,4 +1,5 @@
 /* /init and /run: the action interface of OpenWhisk, and of DigitalOcean. */
+#include "../common/wire.h"
 #include "door.h"
 #include "json.h"
 
@@ -104,6 +105,9 @@ static char *make_message(void *context, const struct limits *limits UTIL_UNUSED
 
 	body.data = http_steal_body(context, &body.length);
 	door_put_on_one_line(&body);
+	/* No JSON, and not to be taken for a message of ours: another control character is no JSON either. */
+	if (body.length > 0 && body.data[0] == WIRE_RECORD_SEPARATOR)
+		body.data[0] = '\0';
 	*ret_length = body.length;
 	return body.data;
 }

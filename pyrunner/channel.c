@@ -86,7 +86,7 @@ void channel_trim(struct channel *channel)
 	channel->capacity = 0;
 }
 
-int channel_read_line(struct channel *channel, const char **ret_line, size_t *ret_length)
+int channel_read_line(struct channel *channel, char **ret_line, size_t *ret_length)
 {
 	size_t scanned = 0;
 

@@ -21,11 +21,11 @@ struct channel {
 int channel_open(struct channel *channel, struct err *err) UTIL_MUST_CHECK;
 
 /*
- * Reads the next line, without its newline; it stays valid until the next call. Blocks; call it without the
+ * Reads the next line, without its newline; it stays valid, and may be changed, until the next call. Blocks; call it without the
  * interpreter's lock. Returns 1, 0 at the end of the channel (part of a line then counts for nothing), or
  * -errno: -EINTR when a signal came, to be called again, nothing is lost.
  */
-int channel_read_line(struct channel *channel, const char **ret_line, size_t *ret_length) UTIL_MUST_CHECK;
+int channel_read_line(struct channel *channel, char **ret_line, size_t *ret_length) UTIL_MUST_CHECK;
 
 /* Waits at most timeout_ms for something to read. Returns 1 when there is something, or 0. */
 int channel_wait(const struct channel *channel, int timeout_ms);

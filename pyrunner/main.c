@@ -1,7 +1,7 @@
 /* pyrunner: embeds CPython; for each line from the proxy calls the bootstrap's handle() and sends its reply. */
 #include "channel.h"
 #include "interpreter.h"
-#include "json_decode.h"
+#include "message.h"
 
 #include <fcntl.h>
 #include <malloc.h>
@@ -36,7 +36,7 @@ static void run_signal_handlers(PyObject *bootstrap)
 }
 
 /* Blocks without the interpreter's lock, so that the function's threads run meanwhile. */
-static int next_line(struct channel *channel, PyObject *bootstrap, const char **ret_line, size_t *ret_length)
+static int next_line(struct channel *channel, PyObject *bootstrap, char **ret_line, size_t *ret_length)
 {
 	int r;
 
@@ -149,10 +149,10 @@ static int call_and_send(
 	return send_reply(channel, status, payload);
 }
 
-static int answer(struct channel *channel, PyObject *bootstrap, const char *line, size_t length, size_t *ret_size)
+static int answer(struct channel *channel, PyObject *bootstrap, char *line, size_t length, size_t *ret_size)
 {
 	int gc_was_running = py_pause_gc(), r;
-	cleanup_pyobject PyObject *message = json_decode(line, length); /* New reference, or NULL. */
+	cleanup_pyobject PyObject *message = message_decode(line, length); /* New reference, or NULL. */
 	bool is_large = length > LARGE_MESSAGE, frozen;
 
 	channel_trim(channel); /* before the function runs: a long line is memory that it may want */
@@ -187,7 +187,7 @@ static void trim_when_idle(const struct channel *channel)
 static int serve(struct channel *channel, PyObject *bootstrap)
 {
 	for (;;) {
-		const char *line;
+		char *line;
 		size_t length, size = 0;
 		int r = next_line(channel, bootstrap, &line, &length);
 

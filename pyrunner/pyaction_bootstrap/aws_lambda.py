@@ -12,7 +12,7 @@ import time
 from _frozen_importlib import _gcd_import
 
 from pyaction_bootstrap import aws_lambda_context, aws_lambda_errors, aws_lambda_json, aws_lambda_logging
-from pyaction_bootstrap import environment, loader, report, stdlib
+from pyaction_bootstrap import environment, loader, report, stdlib, wire
 from pyaction_bootstrap.aws_lambda_errors import Fault, text_of
 
 TYPE_CHECKING = False
@@ -225,7 +225,7 @@ class Function:
 
 def _decode_body(extra: Mapping[str, Any]) -> Any:
     """The event in a body that is no plain JSON."""
-    body = stdlib.load("binascii").a2b_base64(extra["body"])
+    body = wire.body_of(extra["body"])
     try:
         return aws_lambda_json.decode_event(body, extra.get("content_type", "application/json"))
     except Exception as error:

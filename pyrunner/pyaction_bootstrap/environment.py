@@ -89,9 +89,9 @@ def is_set(name: bytes) -> bool:
 
 
 def _set(name: str, encoded_name: bytes, text: str) -> None:
-    before = os.environ.get(name)
+    before = _hidden[name] if name in _hidden else os.environ.get(name)
     set_variable(encoded_name, text.encode())
-    _hidden.setdefault(name, before)
+    _hidden[name] = before
 
 
 def _restore(name: str, value: Optional[str]) -> None:

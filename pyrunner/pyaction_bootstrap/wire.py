@@ -12,7 +12,7 @@ from pyaction_bootstrap import stdlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterator, Optional, Set, Tuple
+    from typing import Any, Dict, Iterator, Optional, Set, Tuple, Union
 
 
 class NotSerializable(TypeError):
@@ -28,15 +28,19 @@ def encode(value: object) -> bytes:
 
 
 def event_of(message: Dict[str, Any]) -> Any:
-    """The event in an activation message: its value, {} when there is none, or what a door sent as text because it is
-    no plain JSON (docs/protocol.md). Raises ValueError when it is no JSON at all."""
+    """The event in an activation message: its value, {} when there is none, or what the body stands for that came in
+    its place (docs/protocol.md). Raises ValueError when that is no JSON."""
     if "value" in message:
         return message["value"]
     details = message.get("pyaction")
     body = details.get("body") if isinstance(details, dict) else None
-    if not isinstance(body, str):
-        return {}
-    return _pyaction.decode(stdlib.load("binascii").a2b_base64(body))
+    return _pyaction.decode(body_of(body)) if isinstance(body, (bytes, str)) else {}
+
+
+def body_of(body: Union[bytes, str]) -> bytes:
+    """The bytes of a message's member "body": what the runner refused to decode, or text, base64. Raises ValueError
+    when it is none."""
+    return body if isinstance(body, bytes) else stdlib.load("binascii").a2b_base64(body)  # type: ignore[no-any-return]
 
 
 def _explain(value: object, error: Exception) -> str:

@@ -344,6 +344,7 @@ def test_system_exit_caught_by_the_function(action):
         pytest.param(b"5", id="number"),
         pytest.param(b"null", id="null"),
         pytest.param(b"\x00" * 100, id="zeros"),
+        pytest.param(b"\x1e{}\x1e{}", id="as-from-another-door"),
     ],
 )
 def test_body_that_is_no_json_object(action, body):

@@ -2,7 +2,7 @@
  * A whole activation in the runner, by each convention: whatever the line from the proxy holds, the reply is one the
  * proxy understands (check_activation.py). The first byte chooses the convention, the rest is the line.
  */
-#include "../../pyrunner/json_decode.h"
+#include "../../pyrunner/message.h"
 #include "python_target.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	size_t length = size > 0 ? size - 1 : 0;
 	char *line = fuzz_copy(size > 0 ? data + 1 : data, length);
-	cleanup_pyobject PyObject *message = json_decode(line, length);                  /* New reference, or NULL. */
+	cleanup_pyobject PyObject *message = message_decode(line, length);               /* New reference, or NULL. */
 	cleanup_pyobject PyObject *error = message == NULL ? py_take_exception() : NULL; /* New reference, or NULL. */
 
 	free(line);

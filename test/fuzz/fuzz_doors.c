@@ -5,6 +5,7 @@
  *
  * The input is a script: the request, then what becomes of it.
  */
+#include "../../common/wire.h"
 #include "../../proxy/base64.h"
 #include "../../proxy/door.h"
 #include "../../proxy/json.h"
@@ -172,37 +173,36 @@ static void check_encoded_event(const struct json_span *encoded, const char *eve
 	free(decoded);
 }
 
-/* The event in the message to the runner, in whichever way it travels. */
-static void check_event(
-	const struct function *function, const struct json_span *encoded, const char *message, size_t length)
+/* The event behind its message, as it came. */
+static void check_raw_event(const struct function *function, const char *event, size_t length)
 {
-	static const char mark[] = ",\"value\":";
-	const char *event = function->event_length > 0 ? function->event : "{}";
-	size_t event_length = function->event_length > 0 ? function->event_length : 2;
+	const char *wanted = function->event_length > 0 ? function->event : "{}";
+	size_t wanted_length = function->event_length > 0 ? function->event_length : 2;
 
-	if (!json_is_plain(event, event_length)) {
-		check_encoded_event(encoded, event, event_length);
-		return;
-	}
-	FUZZ_CHECK(encoded->start == NULL && length > event_length + strlen(mark), "%.*s", (int) length, message);
-	message += length - 1 - event_length;
-	FUZZ_CHECK(memcmp(message - strlen(mark), mark, strlen(mark)) == 0, "%s", message);
-	for (size_t i = 0; i < event_length; i++)
-		FUZZ_CHECK(message[i] == event[i] || (event[i] == '\n' && message[i] == '\r'), "byte %zu", i);
+	FUZZ_CHECK(length == wanted_length, "%zu bytes of %zu", length, wanted_length);
+	for (size_t i = 0; i < length; i++)
+		FUZZ_CHECK(event[i] == (wanted[i] == '\n' ? WIRE_NEWLINE : wanted[i]), "byte %zu", i);
 }
 
 /* What the doors other than OpenWhisk's send. */
 static void check_message(const struct function *function, const char *message, size_t length)
 {
-	struct json_span id = member(message, length, "activation_id"), details = member(message, length, "pyaction");
-	struct json_span encoded = { NULL, 0 };
+	bool is_raw = message[0] == WIRE_RECORD_SEPARATOR;
+	const char *event = is_raw ? memchr(message + 1, WIRE_RECORD_SEPARATOR, length - 1) : NULL;
+	const char *front = message + is_raw;
+	size_t front_length = event != NULL ? (size_t) (event - front) : length;
+	struct json_span id = member(front, front_length, "activation_id");
+	struct json_span details = member(front, front_length, "pyaction"), encoded;
 
-	/* The event is a level deeper in it than by itself. */
-	FUZZ_CHECK(json_is_plain(message, length) || length > JSON_PLAIN_DEPTH, "%.*s", (int) length, message);
+	FUZZ_CHECK(json_is_plain(front, front_length), "%.*s", (int) front_length, front);
 	FUZZ_CHECK(id.start != NULL && id.start[0] == '"', "no id");
 	FUZZ_CHECK(details.start != NULL && details.start[0] == '{', "no details");
 	encoded = member(details.start, details.length, "body");
-	check_event(function, &encoded, message, length);
+	FUZZ_CHECK(is_raw == (event != NULL) && is_raw == (encoded.start == NULL), "the event's place");
+	if (is_raw)
+		check_raw_event(function, event + 1, length - (size_t) (event + 1 - message));
+	else
+		check_encoded_event(&encoded, function->event, function->event_length);
 }
 
 /* As function.c does when the turn has come. */
@@ -221,7 +221,9 @@ static void carry_out(struct function *function, struct outcome *outcome)
 	message[length] = '\n'; /* there is room */
 	if (!platform->markers)
 		check_message(function, message, length);
-	else if (strcmp(function->path, "/") == 0)
+	else
+		FUZZ_CHECK(length == 0 || message[0] != WIRE_RECORD_SEPARATOR, "a client's own message of ours");
+	if (platform->markers && strcmp(function->path, "/") == 0)
 		FUZZ_CHECK(json_is_plain(message, length) || length > JSON_PLAIN_DEPTH, "%.*s", (int) length, message);
 	free(message);
 	if (platform->log_start != NULL) {

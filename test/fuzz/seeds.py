@@ -420,6 +420,8 @@ def activations() -> Seeds:
         "lambda-bad": b'{"value": {"context": 1}, "pyaction": {"client_context": "[", "cognito_identity": "1"}}',
         "scf": b'{"value": {"context": 1}, "pyaction": {"scf": {"memory_limit_in_mb": 128, "time_limit_in_ms": 3000, '
         b'"function_name": "f", "secret_id": "s", "trigger_src": "timer"}}}',
+        "event-behind": b'\x1e{"activation_id": "id", "pyaction": {}}\x1e{"a": [1,\x0b2]}',
+        "refused-behind": b'\x1e{"activation_id": "id", "pyaction": {}}\x1e{"a": "\x0b"}',
         "odd-types": b'{"value": {}, "activation_id": [1], "deadline": {}, "pyaction": {"scf": [], "trace_id": 1}}',
     }
     return {f"{name}-{number}": bytes([number]) + line for name, line in values.items() for number in range(3)}

@@ -57,7 +57,7 @@ static struct code_dir *make_dir(void)
 static void test_new(void)
 {
 	struct code_dir *dir = make_dir(), *other = make_dir(), *untouched = NULL;
-	char sentence[PATH_MAX + 200];
+	char sentence[PATH_MAX + 200], none[PATH_MAX + 8];
 	struct stat stat;
 	struct err err;
 	char *tree;
@@ -73,11 +73,12 @@ static void test_new(void)
 	is_str(tree, "", "they are gone when they are freed");
 	free(tree);
 
-	is_int(code_dir_new(&untouched, "/nonexistent", &err), -ENOENT, "below a directory that is not there");
-	is_str(err.text,
-		"cannot make a directory for the code in '/nonexistent' (--work-dir, PYACTION_WORK_DIR): "
-		"No such file or directory",
-		"... which is said");
+	(void) snprintf(none, sizeof(none), "%s/none", base);
+	is_int(code_dir_new(&untouched, none, &err), -ENOENT, "below a directory that is not there");
+	(void) snprintf(sentence, sizeof(sentence),
+		"cannot make a directory for the code in '%s' (--work-dir, PYACTION_WORK_DIR): No such file or directory",
+		none);
+	is_str(err.text, sentence, "... which is said");
 	ok(untouched == NULL, "... and nothing returned");
 	is_int(code_dir_new(&untouched, self, &err), -ENOTDIR, "below a file");
 	(void) snprintf(sentence, sizeof(sentence),
