@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import concurrent.futures
 import contextlib
 import http.client
-import io
 import json
 import os
 import pathlib
 import socket
 import subprocess
 import time
-import zipfile
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple, Union
+from typing import Any, Callable, List, NamedTuple, Sequence, Union
+
+from blackbox.archives import zip_of
+from blackbox.harness import init_body, wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCKER = os.environ.get("DOCKER", "docker")
@@ -48,17 +48,6 @@ def in_image(*command: str, image: str = IMAGE, options: Sequence[str] = (), che
     return docker("run", *words, check=check).stdout
 
 
-def wait_until(happened: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-    """The first true value of happened(); AssertionError naming `what` after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = happened()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.02)
-
-
 class Answer(NamedTuple):
     """One HTTP response with its body as JSON."""
 
@@ -73,20 +62,9 @@ class Logs(NamedTuple):
     stderr: str
 
 
-def zipped(files: Dict[str, str], executable: str = "") -> bytes:
-    """A zip archive of text files by their names, of which one may be executable."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in files.items():
-            entry = zipfile.ZipInfo(name)
-            entry.external_attr = (0o755 if name == executable else 0o644) << 16
-            archive.writestr(entry, text)
-    return buffer.getvalue()
-
-
 def wheel_folder(path: pathlib.Path) -> pathlib.Path:
     """A folder, readable for all, with a package for pip: `greeting`, whose `text` is 'installed'."""
-    (path / "greeting-1.0-py3-none-any.whl").write_bytes(zipped({
+    (path / "greeting-1.0-py3-none-any.whl").write_bytes(zip_of({
         "greeting.py": "text = 'installed'\n",
         "greeting-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n",
         "greeting-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
@@ -122,6 +100,20 @@ class Container:
             self._address = self.inspect("{{.NetworkSettings.IPAddress}}")
         return self._address
 
+    def connection(self, port: int) -> http.client.HTTPConnection:
+        """A connection, tried for as long as it is refused; AssertionError when the container has ended."""
+        def connected() -> Any:
+            one = http.client.HTTPConnection(self.address, port, timeout=PATIENCE)
+            try:
+                one.connect()
+            except ConnectionRefusedError:
+                assert self.running(), self.logs()
+                return None
+            return one
+
+        connection: http.client.HTTPConnection = wait_until(connected, f"port {port} answers", PATIENCE)
+        return connection
+
     # --- as the invoker does
 
     def connects(self) -> bool:
@@ -146,13 +138,7 @@ class Container:
 
     def init(self, code: Union[str, bytes], **members: Any) -> Answer:
         """/init of a source (text) or of an archive (bytes), repeated as long as the connection is refused."""
-        value: Dict[str, Any] = {"name": "hello", "main": "main", "binary": False, "env": {}}
-        if isinstance(code, bytes):
-            value.update(code=base64.b64encode(code).decode(), binary=True)
-        else:
-            value["code"] = code
-        value.update(members)
-        body = json.dumps({"value": value}).encode()
+        body = init_body(code, **members)
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -179,7 +165,7 @@ class Container:
         drops these lines. AssertionError when there is another number of them."""
         self._seen += 1
         wait_until(lambda: all(text.count(MARKER) >= self._seen for text in self.logs()),
-                   f"marker {self._seen} on both streams: {self.logs()}")
+                   f"marker {self._seen} on both streams: {self.logs()}", PATIENCE)
         parts = []
         for text in self.logs():
             assert text.count(MARKER) == self._seen, text
@@ -199,15 +185,21 @@ class Container:
         """Whether it has not ended."""
         return self.inspect("{{.State.Running}}") == "true"
 
+    def cpu_us(self) -> int:
+        """Microseconds of CPU that its processes have taken: process 1 and those below it."""
+        first = self.inspect("{{.State.Pid}}")
+        below = pathlib.Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        nanoseconds = [int(pathlib.Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in (first, *below)]
+        return sum(nanoseconds) // 1000
+
     def process_names(self) -> List[str]:
         """The state and the command name of its processes, zombies included."""
         return docker("top", self.name, "state", "comm").stdout.splitlines()[1:]
 
-    def stop(self, seconds: int = 10) -> Tuple[int, float]:
-        """`docker stop`: exit status, and the seconds it took."""
-        began = time.monotonic()
+    def stop(self, seconds: int = 10) -> int:
+        """`docker stop`: the exit status, 137 when docker had to kill it after so many seconds."""
         docker("stop", "-t", str(seconds), self.name)
-        return int(self.inspect("{{.State.ExitCode}}")), time.monotonic() - began
+        return int(self.inspect("{{.State.ExitCode}}"))
 
     def background(self, call: Callable[..., Any], *arguments: Any) -> "concurrent.futures.Future[Any]":
         """Start a call in a thread."""

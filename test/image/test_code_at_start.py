@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import http.client
+import contextlib
 import json
 import pathlib
 import random
 from typing import Any, Callable, Iterator, Tuple
 
 import pytest
+from blackbox.harness import wait_until
 
-from .containers import IMAGE, PORT, Answer, Container, docker, wait_until
+from .containers import IMAGE, PORT, Answer, Container, docker
 
 Start = Callable[..., Container]
 
@@ -30,21 +31,10 @@ def main_handler(event, context):
 
 def call(one: Container, path: str, event: Any, port: int = PORT) -> Tuple[int, Any]:
     """POST an event: status and the document of the answer."""
-    def connected() -> Any:
-        try:
-            connection = http.client.HTTPConnection(one.address, port, timeout=20)
-            connection.connect()
-            return connection
-        except ConnectionRefusedError:
-            assert one.running(), one.logs()
-            return None
-
-    connection = wait_until(connected, f"port {port} answers")
-    connection.request("POST", path, json.dumps(event).encode(), {"Content-Type": "application/json"})
-    response = connection.getresponse()
-    found = response.status, json.loads(response.read())
-    connection.close()
-    return found
+    with contextlib.closing(one.connection(port)) as connection:
+        connection.request("POST", path, json.dumps(event).encode(), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
 
 
 @pytest.fixture
@@ -97,7 +87,7 @@ def test_derived_image_restricted(container: Start, derived: Callable[..., str])
     one = container("--user=123456:123456", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL",
                     "--security-opt=no-new-privileges", "--memory=128m", image=tag)
     assert call(one, "/run", {"value": {"name": "Ada"}}) == (200, {"greeting": "Hello Ada"})
-    assert one.stop()[0] == 0
+    assert one.stop() == 0
 
 
 def test_lambda_function(container: Start, folder: Callable[..., str]) -> None:
@@ -117,7 +107,7 @@ def test_scf_function_on_its_port(container: Start, folder: Callable[..., str]) 
 
 def test_broken_function_ends_the_container_at_once(container: Start, folder: Callable[..., str]) -> None:
     one = container(folder(hello="raise RuntimeError('on purpose')\n"), command=["hello.main"])
-    wait_until(lambda: not one.running(), "it ends", 10)
+    wait_until(lambda: not one.running(), "it ends")
     assert one.inspect("{{.State.ExitCode}}") == "3"
     assert "on purpose" in one.logs().stderr
 

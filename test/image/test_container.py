@@ -9,10 +9,13 @@ import time
 from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
+from blackbox.archives import zip_of
+from blackbox.harness import wait_until
 
-from .containers import Container, docker, wait_until, zipped
+from .containers import Container, docker
 
 Start = Callable[..., Container]
+Figure = Callable[[str, Any], None]
 
 HELLO = "def main(event):\n    return {'greeting': 'Hello ' + event.get('name', 'stranger')}\n"
 
@@ -60,13 +63,13 @@ def restricted(container: Start) -> Tuple[Container, int]:
 
 def test_runs_restricted(restricted: Tuple[Container, int]) -> None:
     one, user = restricted
-    assert one.init(zipped({"__main__.py": RESTRICTIONS})).status == 200, one.logs()
+    assert one.init(zip_of({"__main__.py": RESTRICTIONS})).status == 200, one.logs()
     assert one.result() == {
         "uid": user, "gid": user, "capabilities": 0, "no_new_privileges": "1", "memory": str(128 << 20),
         "processes": "64", "root": "Read-only file system", "function": "Read-only file system", "tmp": True,
         "child": str(user),
     }
-    assert one.stop()[0] == 0
+    assert one.stop() == 0
 
 
 def test_default_user_is_nobody_and_may_write_to_tmp_only(container: Start) -> None:
@@ -77,15 +80,29 @@ def test_default_user_is_nobody_and_may_write_to_tmp_only(container: Start) -> N
     assert (found["root"], found["function"], found["tmp"]) == ("Permission denied", "Permission denied", True)
 
 
-def test_fits_into_32_megabytes(container: Start) -> None:
+#: Bytes of memory that the container has taken at most, as the kernel counts for its limit: not all kernels say.
+MEMORY = '''
+import pathlib
+
+def main(event):
+    for name in ("memory.peak", "memory/memory.max_usage_in_bytes", "memory.max_usage_in_bytes"):
+        path = pathlib.Path("/sys/fs/cgroup", name)
+        if path.exists():
+            return {"bytes": int(path.read_text())}
+    return {}
+'''
+
+
+def test_fits_into_32_megabytes(container: Start, figure: Figure) -> None:
     """Twice what proxy and runner need, and a quarter of the smallest container of the platforms."""
     one = container("--memory=32m", "--memory-swap=32m")
-    assert one.init(HELLO).status == 200
-    for number in range(200):
-        assert one.result({"name": str(number)}) == {"greeting": f"Hello {number}"}
+    assert one.init(MEMORY).status == 200
+    for _ in range(200):
+        found = one.result()
+    figure("MB of memory after 200 runs within 32 MiB, at most", found["bytes"] / 1e6 if found else "unknown")
 
 
-def test_no_process_more_than_the_limit(container: Start) -> None:
+def test_no_process_more_than_the_limit(container: Start, figure: Figure) -> None:
     one = container("--pids-limit=8")
     assert one.init("""
 import os, signal, time
@@ -109,36 +126,45 @@ def main(event):
         found = one.result()
         assert found["reason"] == "Resource temporarily unavailable"
         assert 1 <= found["forked"] < 8
+    figure("children that a function may have under --pids-limit=8", found["forked"])
 
 
-def test_pause_in_the_middle_of_a_run(container: Start) -> None:
+def test_pause_in_the_middle_of_a_run(container: Start, figure: Figure) -> None:
+    """The function stands still, the connection stays, and the run goes on where it was."""
     one = container()
     assert one.init("""
-import time
+import pathlib, time
 def main(event):
-    print("entered", flush=True)
-    steps = 0
-    end = time.monotonic() + 0.5
-    while time.monotonic() < end:
-        steps += 1
+    ticks = 0
+    while not pathlib.Path("/tmp/enough").exists():
+        ticks += 1
+        print("tick", ticks, flush=True)
         time.sleep(0.01)
-    return {"steps": steps}
+    return {"ticks": ticks}
 """).status == 200
     answer = one.background(one.run)
-    wait_until(lambda: "entered" in one.logs().stdout, "the function runs")
+
+    def ticks() -> int:
+        return one.logs().stdout.count("tick")
+
+    wait_until(lambda: ticks() > 10, "the function runs")
     docker("pause", one.name)
-    with pytest.raises(concurrent.futures.TimeoutError):
-        answer.result(timeout=1.5)
+    used = one.cpu_us()
+    time.sleep(1)
+    assert one.cpu_us() == used and not answer.done()
+    paused = ticks()
     docker("unpause", one.name)
-    found = answer.result(timeout=10)
-    # Half a second of the clock passed while it was frozen: without the pause there are about 50 steps.
-    assert found.status == 200 and 1 <= found.json["steps"] < 45, found
-    assert one.result()["steps"] > found.json["steps"]
+    wait_until(lambda: ticks() > paused + 10, "the function goes on")
+    docker("exec", one.name, "python3", "-c", "open('/tmp/enough', 'w').close()")
+    found = answer.result()
+    assert found.status == 200
+    wait_until(lambda: ticks() == found.json["ticks"], "no step was lost, and none came twice")
+    assert one.result() == {"ticks": 0}
+    figure("paused in the middle of a run: steps before and after", f"{paused}, {found.json['ticks'] - paused}")
 
 
-def _load(one: Container, stop: threading.Event) -> List[Any]:
-    """Runs one after the other until it is told to stop or the container is gone; what came back."""
-    seen: List[Any] = []
+def _load(one: Container, stop: threading.Event, seen: List[Any]) -> None:
+    """Runs one after the other until it is told to stop or the container is gone; appends what came back."""
     while not stop.is_set():
         try:
             seen.append(one.run({"name": "Ada"}))
@@ -147,25 +173,29 @@ def _load(one: Container, stop: threading.Event) -> List[Any]:
         except (OSError, http.client.HTTPException) as error:
             seen.append(error)
             break
-    return seen
 
 
-def test_stopped_under_load(container: Start) -> None:
+def test_stopped_under_load(container: Start, figure: Figure) -> None:
     """Whoever has a connection gets a whole answer, and `docker stop` does not have to kill."""
     one = container()
     assert one.init("import time\n" + HELLO.replace("return", "time.sleep(0.005); return")).status == 200
     enough = threading.Event()
-    clients = [one.background(_load, one, enough) for _ in range(24)]
-    time.sleep(1)
-    status, seconds = one.stop()
-    enough.set()
-    answers = [answer for client in clients for answer in client.result()]
-    assert status == 0
-    assert seconds < 5, f"{seconds:.1f} s; docker kills after 10"
+    answers: List[Any] = []
+    clients = [one.background(_load, one, enough, answers) for _ in range(24)]
+    try:
+        wait_until(lambda: len(answers) > 100, "the load is there")
+        began = time.monotonic()
+        assert one.stop() == 0
+        seconds = time.monotonic() - began
+    finally:
+        enough.set()
+    concurrent.futures.wait(clients)
     bad = [answer for answer in answers if isinstance(answer, Exception) or answer.status not in (200, 503)]
     assert not bad, bad
     good = [answer for answer in answers if answer.status == 200]
-    assert len(good) > 50 and all(answer.json == {"greeting": "Hello Ada"} for answer in good)
+    assert all(answer.json == {"greeting": "Hello Ada"} for answer in good)
+    figure("stopped under the load of 24 clients: answers 200, 503, lost; seconds that docker stop took",
+           f"{len(good)}, {len(answers) - len(good)}, {len(bad)}; {seconds:.1f}")
 
 
 def test_stopped_in_a_function_that_does_not_end(container: Start) -> None:
@@ -173,12 +203,11 @@ def test_stopped_in_a_function_that_does_not_end(container: Start) -> None:
     assert one.init("import time\ndef main(event):\n    print('entered')\n    time.sleep(600)\n").status == 200
     run = one.background(one.run)
     wait_until(lambda: "entered" in one.logs().stdout, "the function runs")
-    status, seconds = one.stop()
-    assert (status, seconds < 5) == (0, True), seconds
-    assert run.result(timeout=5).status in (400, 503)
+    assert one.stop() == 0
+    assert run.result().status == 503
 
 
-def test_out_of_memory_in_the_function(container: Start) -> None:
+def test_out_of_memory_in_the_function(container: Start, figure: Figure) -> None:
     """The kernel kills the runner, not the proxy; the answer says so, and the next run works."""
     one = container("--memory=128m", "--memory-swap=128m")
     assert one.init("""
@@ -197,6 +226,7 @@ def main(event):
 
     assert one.result({"megabytes": 64}) == {"bytes": 64 << 20}
     assert one.running() and one.inspect("{{.State.StartedAt}}") == started
+    figure("killed by the kernel for its memory: the answer", f"{answer.status} {answer.json['error']}")
 
 
 def test_reaps_orphans_as_process_1(container: Start) -> None:
@@ -214,7 +244,7 @@ def main(event):
 """).status == 200
     for _ in range(3):
         assert one.result() == {}
-    wait_until(lambda: not [line for line in one.process_names() if line.startswith("Z")], "no zombies", 5)
+    wait_until(lambda: not [line for line in one.process_names() if line.startswith("Z")], "no zombies")
     assert sorted(line.split()[1] for line in one.process_names()) == ["pyaction", "pyrunner"]
 
 
@@ -231,8 +261,8 @@ def test_health_on_another_port(container: Start) -> None:
 
 def test_unhealthy_while_nothing_listens(container: Start) -> None:
     """The server of the check is another: a program that takes no connections."""
-    one = container("--entrypoint=sleep", "--health-interval=1s", "--health-retries=1", "--health-start-period=0s",
-                    command=["60"])
+    one = container("--entrypoint=sleep", "--stop-signal=SIGKILL", "--health-interval=1s", "--health-retries=1",
+                    "--health-start-period=0s", command=["60"])
     wait_until(lambda: one.inspect("{{.State.Health.Status}}") == "unhealthy", "unhealthy", 40)
 
 

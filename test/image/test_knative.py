@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
-import time
 from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
 import yaml
+from blackbox.harness import wait_until
 
-from .containers import ROOT, Container, wait_until
+from .containers import ROOT, Container
 
 Start = Callable[..., Container]
 
@@ -32,23 +33,23 @@ def as_knative_runs_it(env: Dict[str, str]) -> List[str]:
             f"--memory={memory[:-2]}m", *(f"--env={name}={value}" for name, value in env.items())]
 
 
-def call(one: Container, document: Any) -> Tuple[int, str, bytes]:
-    """POST / with a document: status, content type, body."""
-    def connected() -> Any:
-        try:
-            connection = http.client.HTTPConnection(one.address, PORT, timeout=20)
-            connection.connect()
-            return connection
-        except ConnectionRefusedError:
-            assert one.running(), one.logs()
-            return None
-
-    connection = wait_until(connected, "the port of PORT answers")
+def send(one: Container, document: Any) -> http.client.HTTPConnection:
+    """POST / with a document, on a connection of its own."""
+    connection = one.connection(PORT)
     connection.request("POST", "/", json.dumps(document).encode(), {"Content-Type": "application/json"})
-    response = connection.getresponse()
-    found = response.status, str(response.getheader("Content-Type")), response.read()
-    connection.close()
-    return found
+    return connection
+
+
+def receive(connection: http.client.HTTPConnection) -> Tuple[int, str, bytes]:
+    """The answer of a connection, which it closes: status, content type, body."""
+    with contextlib.closing(connection):
+        response = connection.getresponse()
+        return response.status, str(response.getheader("Content-Type")), response.read()
+
+
+def call(one: Container, document: Any) -> Tuple[int, str, bytes]:
+    """POST / with a document, and its answer."""
+    return receive(send(one, document))
 
 
 @pytest.fixture
@@ -80,14 +81,24 @@ def test_code_with_the_first_request(container: Start, env: Dict[str, str]) -> N
     assert json.loads(call(one, {"value": {"a": 2}})[2]) == [2]
 
 
-def test_drains_at_sigterm(container: Start, env: Dict[str, str]) -> None:
+def test_concurrent_requests(container: Start, env: Dict[str, str]) -> None:
+    """Each gets its own answer, more of them than Knative would send to one container."""
+    env["__OW_ACTION_CODE"] = ("import time\ndef main(e):\n    time.sleep(0.01)\n"
+                               "    return {'statusCode': 400 + e['n'], 'body': [e['n']]}\n")
+    one = container(*as_knative_runs_it(env))
+    sent = [send(one, {"value": {"n": n}}) for n in range(50)]
+    assert [receive(connection) for connection in sent] == [
+        (400 + n, "application/json", b"[%d]" % n) for n in range(50)]
+
+
+def test_drains_at_sigterm(container: Start, env: Dict[str, str], figure: Callable[[str, Any], None]) -> None:
     """What is under way and what waits is finished, well over the half second that others are given."""
     env["__OW_ACTION_CODE"] = ("import time\ndef main(e):\n    print('entered')\n    time.sleep(1)\n"
                                "    return {'body': [e['n']]}\n")
     one = container(*as_knative_runs_it(env))
-    runs = [one.background(call, one, {"value": {"n": n}}) for n in range(3)]
+    sent = [send(one, {"value": {"n": n}}) for n in range(4)]
     wait_until(lambda: "entered" in one.logs().stdout, "the first one runs")
-    time.sleep(0.2)
-    status, _ = one.stop(30)
-    assert [json.loads(run.result()[2]) for run in runs] == [[0], [1], [2]]
-    assert status == 0
+    assert one.stop(60) == 0
+    answers = [json.loads(receive(connection)[2]) for connection in sent]
+    assert answers == [[0], [1], [2], [3]]
+    figure("Knative: runs of a second each, finished after SIGTERM", len(answers))
