@@ -244,9 +244,13 @@ static void log_result(FILE *out, const struct call *call, const struct outcome 
 	}
 	if (result == NULL)
 		return;
-	if (length > LIMIT_SCF_LOGGED)
-		for (length = LIMIT_SCF_LOGGED; ((unsigned char) result[length] & 0xc0) == 0x80;) /* not within UTF-8 */
+	if (length > LIMIT_SCF_LOGGED) {
+		length = LIMIT_SCF_LOGGED;
+		while (length > 0 && ((unsigned char) result[length] & 0xc0) == 0x80) /* not within UTF-8 */
 			length--;
+	}
+	/* Nor is it UTF-8, or text, where native code of the function has written the reply: the lines behind it stay. */
+	length = strnlen(result, length);
 	if (status != 0 || is_error(outcome))
 		(void) fprintf(out, "ERROR RequestId:%s Result:", call->id);
 	else

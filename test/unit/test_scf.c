@@ -421,7 +421,8 @@ static void check_log_end(struct outcome *outcome, const char *result, const cha
 	struct http_request *request = ask("{}");
 	char *lines, *wanted = NULL;
 
-	outcome->payload_length = outcome->payload != NULL ? strlen(outcome->payload) : 0;
+	if (outcome->payload != NULL && outcome->payload_length == 0)
+		outcome->payload_length = strlen(outcome->payload);
 	outcome->limits.memory_mb = 64;
 	lines = test.function.platform->log_end(test.function.context, outcome);
 	if (asprintf(&wanted, "%s%s", result, report) < 0)
@@ -481,6 +482,20 @@ static void test_log_long_results(void)
 	free(payload);
 }
 
+/* What only native code of the function can have put into a reply; the platform's lines come all the same. */
+static void test_log_forged_results(void)
+{
+	char *payload = malloc(LIMIT_SCF_LOGGED + 2);
+
+	check_log_end(OUTCOME(.kind = OUTCOME_SUCCESS, .payload = (char[]) { "{\"a\":\0 1}" }, .payload_length = 9),
+		"Response RequestId:the-id RetMsg:{\"a\":\n", REPORT("0", "0.000000"));
+	memset(payload, 0x80, LIMIT_SCF_LOGGED + 1);
+	payload[LIMIT_SCF_LOGGED + 1] = '\0';
+	check_log_end(OUTCOME(.kind = OUTCOME_SUCCESS, .payload = payload),
+		"Response RequestId:the-id RetMsg:\n", REPORT("0", "0.000000"));
+	free(payload);
+}
+
 int main(void)
 {
 	test_messages();
@@ -497,5 +512,6 @@ int main(void)
 	test_log_start();
 	test_log_end();
 	test_log_long_results();
+	test_log_forged_results();
 	return done_testing();
 }
