@@ -293,35 +293,75 @@ static void answer_too_large(struct http_request *request)
 		request->server->max_body);
 }
 
-/* What says how long the body is. */
+/* What says how long the body is, and what makes that unclear. */
 struct framing {
 	size_t lengths, codings;
 	bool chunked;
+	bool malformed;
 };
 
-static enum MHD_Result count_framing(
+/* RFC 9110, 5.6.2. */
+static bool is_token(const char *text)
+{
+	static const bool in_tokens[256] = { ['0' ... '9'] = true,
+		['A' ... 'Z'] = true,
+		['a' ... 'z'] = true,
+		['!'] = true,
+		['#' ... '\''] = true,
+		['*'] = true,
+		['+'] = true,
+		['-'] = true,
+		['.'] = true,
+		['^' ... '`'] = true,
+		['|'] = true,
+		['~'] = true };
+
+	if (*text == '\0')
+		return false;
+	while (in_tokens[(unsigned char) *text])
+		text++;
+	return *text == '\0';
+}
+
+static bool begins_with(const char *name, const char *other)
+{
+	return strncasecmp(name, other, strlen(other)) == 0;
+}
+
+static enum MHD_Result check_header(
 	void *context, enum MHD_ValueKind kind UTIL_UNUSED, const char *name, const char *value)
 {
 	struct framing *framing = context;
 
-	if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0)
+	if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0) {
 		framing->lengths++;
-	if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
+	} else if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
 		framing->codings++;
 		framing->chunked = value != NULL && strcasecmp(value, "chunked") == 0;
+	} else if (begins_with(name, MHD_HTTP_HEADER_CONTENT_LENGTH) ||
+		begins_with(name, MHD_HTTP_HEADER_TRANSFER_ENCODING)) {
+		/* One of them with a blank before its colon, or folded: MHD 0.9 puts the next line behind the name. */
+		framing->malformed = true;
 	}
+	if (!is_token(name) || (value != NULL && strpbrk(value, "\r\n") != NULL))
+		framing->malformed = true;
 	return MHD_YES;
 }
 
 /* libmicrohttpd takes the first of several lengths, the chunks before a length, and a coding that it does not know
- * for a body up to the end of the connection, which is never answered. Somebody in front of us may read the same
- * headers in another way: RFC 9112, 6.3. */
-static bool has_clear_framing(const struct http_request *request)
+ * for a body up to the end of the connection, which is never answered; to 0.9 a line that is folded, or has a blank
+ * before its colon, is another header. Somebody in front of us may read the same headers in another way: RFC 9112, 5.1,
+ * 5.2, 6.3. Returns what is wrong, NULL for nothing. */
+static const char *find_unclear_header(const struct http_request *request)
 {
 	struct framing framing = { 0 };
 
-	(void) MHD_get_connection_values(request->connection, MHD_HEADER_KIND, count_framing, &framing);
-	return framing.lengths + framing.codings <= 1 && framing.chunked == (framing.codings > 0);
+	(void) MHD_get_connection_values(request->connection, MHD_HEADER_KIND, check_header, &framing);
+	if (framing.malformed)
+		return "A header is malformed: each stands on one line, and its name has no blanks.";
+	if (framing.lengths + framing.codings > 1 || framing.chunked != (framing.codings > 0))
+		return "The length of the body is not clear: one Content-Length, or Transfer-Encoding: chunked.";
+	return NULL;
 }
 
 /* Looks at the declared length: too long is refused unread, else the buffer gets its final size at once.
@@ -333,10 +373,10 @@ static void headers_arrived(struct http_request *request)
 {
 	const char *declared = http_header(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
 	unsigned long long length = declared != NULL ? strtoull(declared, NULL, 10) : 0;
+	const char *unclear = find_unclear_header(request);
 
-	if (!has_clear_framing(request))
-		http_answer_error(request, HTTP_BAD_REQUEST,
-			"The length of the body is not clear: one Content-Length, or Transfer-Encoding: chunked.");
+	if (unclear != NULL)
+		http_answer_error(request, HTTP_BAD_REQUEST, "%s", unclear);
 	else if (length > request->server->max_body)
 		answer_too_large(request);
 	else if (length > LIMIT_REFUSED_BODY || http_header(request, MHD_HTTP_HEADER_TRANSFER_ENCODING) != NULL)
