@@ -143,6 +143,18 @@ def test_half_closed_client_still_gets_its_answer(action):
     assert client.read_answer().json == {"n": 1}
 
 
+def test_half_closed_client_beside_idle_connections_still_gets_its_answer(action):
+    """libmicrohttpd looks at the connection that has been idle for longest first, and then this one is not it."""
+    one = action(ECHO)
+    for client in [one.connect() for _ in range(3)]:
+        assert one.run({"n": 1}, client=client).status == 200
+    for n in range(5):
+        client = one.connect()
+        client.send(http_request("POST", "/run", b'{"value": {"n": %d}}' % n))
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.read_answer().json == {"n": n}
+
+
 def test_pipelined_requests_are_answered_in_order(action):
     one = action(ECHO)
     client = one.connect()
