@@ -1,0 +1,392 @@
+"""One server from its start to its end, under load: what it promised is checked while it lives and after."""
+
+import asyncio
+import dataclasses
+import os
+import pathlib
+import random
+import signal
+import time
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
+
+from blackbox.archives import zip_of
+from blackbox.harness import Server, Settings, init_body, open_files
+
+from . import machine
+from .load import Closed, Connection, Ledger, Request, Shape, Violation, random_shape
+from .logs import Reader, Segment, Stream
+from .witness import Witness
+
+VICTIM = pathlib.Path(__file__).with_name("victim.py")
+CLIENTS = 12
+ACTIVATIONS = 200_000  # that one witness has room for
+#: Seconds after which a request without an answer counts as lost.
+LOST_AFTER = 60.0
+#: What the proxy's memory may have grown by at the end of a life, in KB, when large payloads have been given back.
+GROWTH_KB = 2048
+#: After which the memory that large payloads took has been given back: docs/architecture.md says 100 ms of idling.
+TRIM_SECONDS = 0.3
+
+
+@dataclasses.dataclass
+class Plan:
+    """How a server is set up.
+
+    code: "source", "zip" or "start" (there at the start). merged: both streams lead to one pipe. user: to run as,
+    None for this one. disk: bytes of the file system that its work directory is in, 0 for an ordinary one.
+    """
+
+    code: str = "source"
+    merged: bool = False
+    user: Optional[int] = None
+    disk: int = 0
+    options: Tuple[str, ...] = ()
+
+
+class Life:
+    """A server with its clients, its log readers, and what is known of both."""
+
+    def __init__(self, directory: pathlib.Path, plan: Plan, rng: random.Random) -> None:
+        self.plan = plan
+        self.rng = rng
+        self.directory = directory
+        directory.mkdir()
+        directory.chmod(0o755)
+        self.witness = Witness(directory / "witness", ACTIVATIONS)
+        self.ledger = Ledger(ACTIVATIONS)
+        self.growth_kb = 0
+        self.problems: List[str] = []
+        self.pending: Set[int] = set()
+        #: Deaths of the runner that have a cause, and interruptions: each explains one failed activation at most.
+        self.lethal = 0
+        self.interrupts = 0
+        #: From when to when (None: still) something was short, which explains more.
+        self.shortages: List[List[Optional[float]]] = []
+        self.stopping = False
+        #: Labels of the requests in the order of their ends.
+        self.outcomes: List[str] = []
+        self.init_markers = 0
+        self._load: List["asyncio.Task[None]"] = []
+        self._loading = False
+        self.server = Server(directory, self._settings())
+        self.pid = self.server.pid
+        self.streams: List[Stream] = []
+        self.readers: List[Reader] = []
+        self.baseline_kb = 0
+
+    # --- beginning
+
+    def _settings(self) -> Settings:
+        plan = self.plan
+        wrapper: List[str] = []
+        options = list(plan.options)
+        env = {"TORTURE_WITNESS": str(self.witness.path)} if plan.code == "start" else {}
+        if plan.user is not None:
+            wrapper = machine.become(plan.user)
+        if plan.user is not None or plan.disk:
+            self.disk = self.directory / "disk"
+            self.disk.mkdir()
+            if plan.disk:
+                machine.mount_memory(self.disk, plan.disk)
+            self.disk.chmod(0o777)
+            options += ["--work-dir", str(self.disk)]
+        if plan.code == "start":
+            code = self.directory / "code"
+            code.mkdir()
+            (code / "__main__.py").write_bytes(VICTIM.read_bytes())
+            options += ["--code", str(code)]
+        return Settings(options=options, env=env, stdout="pipe", stderr="stdout" if plan.merged else "pipe",
+                        wrapper=wrapper)
+
+    async def begin(self) -> None:
+        """Read the logs, load the code, start the clients."""
+        await self.read_logs()
+        if self.plan.code != "start":
+            status, body = await self.init()
+            if (status, body) != (200, b'{"ok":true}'):
+                self.problem(f"/init of an undisturbed server: {status} {body[:300]!r}")
+        self.start_load()
+
+    async def read_logs(self) -> None:
+        """Begin to read what the server writes."""
+        process = self.server.process
+        assert process.stdout is not None
+        pipes = [("stdout", process.stdout)]
+        if not self.plan.merged:
+            assert process.stderr is not None
+            pipes.append(("stderr", process.stderr))
+        for name, pipe in pipes:
+            self.streams.append(Stream(name, 2 if self.plan.merged else 1))
+            # A copy: the harness closes its own as soon as the server has ended.
+            copy = os.fdopen(os.dup(pipe.fileno()), "rb", buffering=0)
+            self.readers.append(await Reader.start(copy, self.streams[-1]))
+
+    def init_request(self, import_ms: float = 0) -> bytes:
+        """An /init with the victim's code. import_ms: how long its import takes at least."""
+        source = VICTIM.read_text()
+        env = {"TORTURE_WITNESS": str(self.witness.path), "TORTURE_IMPORT_MS": str(import_ms)}
+        if self.plan.code == "zip":
+            # Large enough for the precompiler to be started.
+            more = {f"module{n}.py": "\n".join(f"def f{i}(a):\n    return [a, {i}, '{self.rng.random()}']"
+                                               for i in range(600)) for n in range(4)}
+            imports = "import module0, module1, module2, module3\n"
+            body = init_body(zip_of({"__main__.py": imports + source, **more}), env=env)
+        else:
+            body = init_body(source, env=env)
+        return b"POST /init HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+    async def init(self, import_ms: float = 0) -> Tuple[int, bytes]:
+        """Send an /init on a connection of its own. Returns its status and body."""
+        connection = Connection(self.server.port)
+        await connection.open()
+        try:
+            await connection.send(self.init_request(import_ms))
+            return self.count_init(*await connection.read_answer())
+        finally:
+            connection.close()
+
+    def count_init(self, status: int, body: bytes) -> Tuple[int, bytes]:
+        """Note whether this answer to an /init has markers in the log: docs/protocol.md, the table of /init."""
+        if status == 502 or (status == 500 and b"unknown status" in body):
+            self.init_markers += 1
+        return status, body
+
+    # --- load
+
+    def start_load(self, clients: int = CLIENTS) -> None:
+        """Let clients send requests until stop_load()."""
+        self._loading = True
+        self._load = [asyncio.ensure_future(self._client(random.Random(self.rng.random()))) for _ in range(clients)]
+
+    async def stop_load(self) -> None:
+        """Let each client finish what it does."""
+        self._loading = False
+        for task in self._load:
+            try:
+                await asyncio.wait_for(task, LOST_AFTER)
+            except asyncio.TimeoutError:
+                self.problem(f"no answer within {LOST_AFTER:g} s: requests {sorted(self.pending)[:20]}")
+        self._load = []
+
+    async def _client(self, rng: random.Random) -> None:
+        connection = Connection(self.server.port)
+        while self._loading and not self.ledger.is_full:
+            # The OpenWhisk invoker makes a connection for each request, others keep theirs.
+            if rng.random() < 0.3:
+                connection.close()
+            request = await self.request(random_shape(rng), connection)
+            if self.stopping and request.label == "closed":
+                break
+            await asyncio.sleep(rng.random() * 0.01)
+        connection.close()
+
+    async def request(self, shape: Shape, connection: Optional[Connection] = None) -> Request:
+        """One request from its begin to its end, whatever that is; what nothing explains is a problem."""
+        request = self.ledger.new(shape)
+        return await self.carry_out(request, connection)
+
+    async def carry_out(self, request: Request, connection: Optional[Connection] = None) -> Request:
+        """The same for a request that there is already. connection: one of its own if None."""
+        own = connection or Connection(self.server.port)
+        was_open = own.is_open
+        self.pending.add(request.number)
+        try:
+            await own.ask(request)
+        except Closed as closed:
+            own.close()
+            request.label, request.ended = "closed", time.monotonic()
+            # A kept connection may be closed by a server that stops; see the end of RFC 9112, 9.6.
+            if not (self.stopping or self.is_short(request)):
+                self.problem(f"request {request.number} got no answer: {closed} (kept connection: {was_open}, "
+                             f"{request.shape})")
+        except Violation as violation:
+            own.close()
+            request.label = request.label or "wrong"
+            self.problem(str(violation))
+        finally:
+            self.pending.discard(request.number)
+        if connection is None:
+            own.close()
+        self.explain(request)
+        return request
+
+    def is_short(self, request: Request) -> bool:
+        """Whether something was short while the request was under way."""
+        return any(begin is not None and begin <= request.ended and (end is None or request.started <= end)
+                   for begin, end in self.shortages)
+
+    def explain(self, request: Request) -> None:
+        """A request has ended: a failure needs a cause. Deaths and interruptions are counted at the end."""
+        self.outcomes.append(request.label)
+        if request.label in ("200", "closed", "wrong") or request.label.startswith(("400", "502 in")):
+            return
+        if request.label == "503" and self.stopping or request.shape.do or self.is_short(request):
+            return
+        self.problem(f"request {request.number}: {request.label} for no reason ({request.shape})")
+
+    def problem(self, text: str) -> None:
+        """Note what must not be."""
+        self.problems.append(text)
+
+    # --- faults need
+
+    def short(self) -> List[Optional[float]]:
+        """Something is short from now on, until long_again() of what is returned."""
+        self.shortages.append([time.monotonic(), None])
+        return self.shortages[-1]
+
+    @staticmethod
+    def long_again(shortage: List[Optional[float]]) -> None:
+        """It is not any more."""
+        shortage[1] = time.monotonic()
+
+    async def wait_for(self, happened: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
+        """The first true value of happened(); after `seconds` a problem, and None."""
+        deadline = time.monotonic() + seconds
+        while True:
+            value = happened()
+            if value:
+                return value
+            if time.monotonic() > deadline:
+                self.problem(f"not within {seconds:g} s: {what}")
+                return None
+            await asyncio.sleep(0.0005)
+
+    async def runner(self) -> int:
+        """The process that runs the function, waited for if there is none; 0 if none comes."""
+        return await self.wait_for(lambda: machine.runner_of(self.pid), "there is a runner") or 0
+
+    async def reaches(self, request: Request, task: "asyncio.Task[Request]", phase: int) -> None:
+        """Return when the function is in this phase of the request, or the request has ended."""
+        await self.wait_for(
+            lambda: task.done() or self.witness.phase() == (phase, request.number), "the function gets there",
+            LOST_AFTER)
+
+    async def probe(self) -> float:
+        """The request after a fault: it must succeed. Returns the seconds it took."""
+        begin = time.monotonic()
+        request = await self.request(Shape(size=10, out=10))
+        if request.label != "200":
+            self.problem(f"the request after the fault failed: {request.label}")
+        return time.monotonic() - begin
+
+    # --- the end
+
+    async def settle(self) -> None:
+        """Without load: everything must be as at the start. The first call says what that is."""
+        await self.stop_load()
+        await asyncio.sleep(TRIM_SECONDS)
+        await self.wait_for(lambda: all(machine.is_alive(pid) for pid in machine.children(self.pid)),
+                            "no zombie is left")
+        await self.runner()
+        kb = machine.memory_kb(self.pid)["Anonymous"]
+        if not self.baseline_kb:
+            self.baseline_kb = kb
+            self.baseline_files = open_files(self.pid)
+            return
+        if kb > self.baseline_kb + GROWTH_KB:
+            self.problem(f"the proxy has grown from {self.baseline_kb} to {kb} KB")
+        self.growth_kb = kb - self.baseline_kb
+        files = await self.wait_for(lambda: len(open_files(self.pid)) <= len(self.baseline_files),
+                                    "open files as at the start", 5)
+        if not files:
+            self.problem(f"open files: {open_files(self.pid)}, at the start {self.baseline_files}")
+
+    async def stop_under_load(self) -> str:
+        """Tell the server to stop while clients send. Returns by which signal."""
+        number = self.rng.choice([signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+        self.stopping = True
+        self.server.signal(number)
+        if await self.wait_for(lambda: self.server.process.poll() is not None, "the server stops") is None:
+            os.kill(self.pid, signal.SIGKILL)
+        return signal.Signals(number).name
+
+    async def finish(self) -> None:
+        """Stop the server, which must leave nothing, and audit its logs."""
+        loop = asyncio.get_running_loop()
+        self.stopping = True
+        for reader in self.readers:
+            reader.go_on()
+        try:
+            await loop.run_in_executor(None, self.server.finish)
+        except AssertionError as error:
+            self.problem(f"at the end: {error}")
+        for reader in self.readers:
+            try:
+                await asyncio.wait_for(reader.ended, 20)
+            except asyncio.TimeoutError:
+                self.problem(f"{reader.stream.name} stays open after the end")
+        await self.stop_load()
+        if self.plan.disk:
+            left = [path.name for path in self.disk.iterdir() if path.name != ".full"]
+            if left:
+                self.problem(f"left in the work directory: {left}")
+            machine.unmount(self.disk)
+        self.problems += audit(self)
+        self.witness.close()
+
+
+# --- the audit -------------------------------------------------------------------------------------------------------
+
+
+def audit(life: Life) -> Iterator[str]:
+    """What the logs and the answers together say that must not be."""
+    tails = [stream.end() for stream in life.streams]
+    for stream in life.streams:
+        yield from stream.problems
+    yield from _audit_deaths(life)
+    counts = [len(stream.segments) for stream in life.streams]
+    if len(set(counts)) > 1:
+        yield f"activations that end on stdout and on stderr: {counts}"
+    yield from _audit_markers(life, min(counts))
+    seen: Dict[int, Segment] = {}
+    for index in range(min(counts)):
+        parts = [stream.segments[index] for stream in life.streams]
+        numbers = {part.number for part in parts if part.number is not None}
+        if len(numbers) > 1:
+            yield f"end {index} of the two streams belongs to different activations: {numbers}"
+        for number in numbers:
+            if number in seen:
+                yield f"activation {number} was run twice"
+            seen[number] = Segment(number, sum(part.out for part in parts), sum(part.err for part in parts),
+                                   any(part.torn for part in parts))
+    for tail in tails:
+        if tail.number is not None and tail.number not in seen:
+            seen[tail.number] = tail
+    yield from _audit_lines(life, seen)
+
+
+def _audit_deaths(life: Life) -> Iterator[str]:
+    """Each cause explains at most one activation that failed of it."""
+    died = [one for one in life.ledger.requests
+            if one.label in ("400 exited", "400 protocol", "502 init", "500 bad reply")
+            and not one.shape.do and not life.is_short(one)]
+    interrupted = [one for one in life.ledger.requests if one.label == "502 interrupted"]
+    if len(died) > life.lethal:
+        yield f"{len(died)} activations died of {life.lethal} causes"
+    if len(interrupted) > life.interrupts:
+        yield f"{len(interrupted)} activations were interrupted by {life.interrupts} signals"
+
+
+def _audit_markers(life: Life, markers: int) -> Iterator[str]:
+    """As many as activations. Of a request that its client left, it is not known whether it came so far."""
+    certain = life.init_markers + sum(one.activated for one in life.ledger.requests)
+    possible = sum((one.abandoned and one.sent) or one.label == "closed" for one in life.ledger.requests)
+    if not certain <= markers <= certain + possible:
+        yield f"{markers} markers for {certain} activations and at most {possible} more"
+
+
+def _audit_lines(life: Life, seen: Dict[int, Segment]) -> Iterator[str]:
+    """What was printed is there."""
+    for request in life.ledger.requests:
+        segment = seen.get(request.number, Segment())
+        printed = life.witness.printed(request.number)
+        lines = request.shape.lines
+        if segment.out < printed[0] or segment.err < printed[1]:
+            yield f"activation {request.number} printed {printed} lines, in the log are {segment.out, segment.err}"
+        if request.label == "200" and (segment.out, segment.err, segment.torn) != (lines, lines, False):
+            yield f"activation {request.number} of {lines} lines: in the log is {segment}"
+        if request.number in seen and not (request.activated or request.abandoned or request.label == "closed"):
+            yield f"activation {request.number} was run, and answered {request.label}"
+        if segment.torn and request.label == "200":
+            yield f"activation {request.number} succeeded with a torn line"

@@ -1,0 +1,141 @@
+"""The server's two log streams: read as they come, checked line by line, never kept."""
+
+import asyncio
+import dataclasses
+import re
+from typing import IO, List, Optional
+
+from blackbox.harness import MARKER
+
+MARKER_LINE = MARKER.rstrip(b"\n")
+LINE = re.compile(rb"#(\d+) ([oe]) (\d+) (\d+) (x*)")
+
+
+@dataclasses.dataclass
+class Segment:
+    """What stands before one activation's marker.
+
+    number: the activation that printed there, None where none has. out, err: its whole lines of each stream.
+    torn: its last line is not whole, as a death leaves it. foreign: how many other lines there are.
+    """
+
+    number: Optional[int] = None
+    out: int = 0
+    err: int = 0
+    torn: bool = False
+    foreign: int = 0
+
+
+class Stream:
+    """One stream of the server, as its bytes come in.
+
+    markers_per_end: 2 where both streams lead here, else 1.
+    """
+
+    def __init__(self, name: str, markers_per_end: int = 1) -> None:
+        self.name = name
+        self.problems: List[str] = []
+        self.segments: List[Segment] = []
+        self.last_foreign: List[bytes] = []
+        self.bytes = 0
+        self._markers_per_end = markers_per_end
+        self._markers = 0
+        self._now = Segment()
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        self.bytes += len(data)
+        lines = (self._rest + data).split(b"\n")
+        self._rest = lines.pop()
+        for line in lines:
+            self._take(line)
+
+    def end(self) -> Segment:
+        """No more will come. Returns what follows the last marker."""
+        if self._rest:
+            self._take(self._rest)
+            self._rest = b""
+        if self._markers:
+            self.problems.append(f"{self.name}: half of the markers of an activation at the end")
+        return self._now
+
+    def _take(self, line: bytes) -> None:
+        if line == MARKER_LINE:
+            self._markers += 1
+            if self._markers == self._markers_per_end:
+                self.segments.append(self._now)
+                self._now, self._markers = Segment(), 0
+            return
+        if self._markers:
+            self.problems.append(f"{self.name}: a line between the two markers: {line[:200]!r}")
+        if MARKER_LINE in line:
+            self.problems.append(f"{self.name}: a marker is not alone on its line: {line[-200:]!r}")
+        match = LINE.match(line)
+        if match:
+            self._take_own(match, line)
+        else:
+            self._take_foreign(line)
+
+    def _take_own(self, match: "re.Match[bytes]", line: bytes) -> None:
+        now, number, stream = self._now, int(match[1]), match[2]
+        whole = match.end() == len(line) and len(match[5]) == int(match[4])
+        if now.number is not None and now.number != number:
+            self.problems.append(f"{self.name}: activation {number} prints into the part of {now.number}")
+        if now.torn:
+            self.problems.append(f"{self.name}: activation {number} goes on after a torn line")
+        now.number = number
+        if not whole:
+            now.torn = True
+        elif int(match[3]) != (now.out if stream == b"o" else now.err):
+            self.problems.append(f"{self.name}: line {int(match[3])} of activation {number} is out of order")
+        elif stream == b"o":
+            now.out += 1
+        else:
+            now.err += 1
+
+    def _take_foreign(self, line: bytes) -> None:
+        # A line that death has torn may end anywhere, also in front of what makes it one of ours.
+        if line.startswith(b"#"):
+            self._now.torn = True
+            return
+        if b"Sanitizer" in line or b"runtime error:" in line or b"pyaction:" in line:
+            self.problems.append(f"{self.name}: {line[:500]!r}")
+        self._now.foreign += 1
+        self.last_foreign = [*self.last_foreign[-20:], line[:300]]
+
+
+class Reader(asyncio.Protocol):
+    """Reads a pipe into a Stream.  stall() and go_on() stop it for a while, as a reader that hangs."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.ended = asyncio.get_running_loop().create_future()
+        self._transport: Optional[asyncio.ReadTransport] = None
+
+    @classmethod
+    async def start(cls, pipe: IO[bytes], stream: Stream) -> "Reader":
+        """Begin to read `pipe`, which is closed in the end."""
+        loop = asyncio.get_running_loop()
+        transport, reader = await loop.connect_read_pipe(lambda: cls(stream), pipe)
+        reader._transport = transport
+        return reader
+
+    def data_received(self, data: bytes) -> None:
+        """Of asyncio.Protocol."""
+        self.stream.feed(data)
+
+    def connection_lost(self, exc: Optional[Exception]) -> None:
+        """Of asyncio.Protocol."""
+        if not self.ended.done():
+            self.ended.set_result(exc)
+
+    def stall(self) -> None:
+        """Read nothing."""
+        assert self._transport is not None
+        self._transport.pause_reading()
+
+    def go_on(self) -> None:
+        """Read again."""
+        assert self._transport is not None
+        self._transport.resume_reading()

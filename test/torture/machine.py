@@ -1,0 +1,157 @@
+"""Processes, limits and file systems: what a fault is made of."""
+
+import contextlib
+import ctypes
+import os
+import pathlib
+import resource
+import shutil
+import subprocess
+from typing import Dict, List, Optional, Tuple
+
+from blackbox.harness import may_watch
+
+CLONE_NEWNS = 0x00020000  # <sched.h>
+MS_REC, MS_PRIVATE = 0x4000, 1 << 18  # <sys/mount.h>
+
+
+#: The name for prlimit(1), and in /proc/PID/limits.
+LIMIT_NAMES = {
+    resource.RLIMIT_NOFILE: ("nofile", "Max open files"),
+    resource.RLIMIT_AS: ("as", "Max address space"),
+    resource.RLIMIT_NPROC: ("nproc", "Max processes"),
+    resource.RLIMIT_FSIZE: ("fsize", "Max file size"),
+}
+
+
+def children(pid: int) -> List[int]:
+    """The children of a process, zombies included; none if it is gone."""
+    with contextlib.suppress(OSError):
+        return [int(word) for word in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def stat_fields(pid: int) -> Optional[Tuple[str, List[str]]]:
+    """Name and the fields from `state` on of /proc/PID/stat; None if the process is gone."""
+    try:
+        text = pathlib.Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    name, _, rest = text.partition("(")[2].rpartition(")")
+    return name, rest.split()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process exists and is no zombie."""
+    found = stat_fields(pid)
+    return found is not None and found[1][0] not in "ZX"
+
+
+def runner_of(server: int) -> int:
+    """The live process that runs the function for this proxy, 0 while there is none.
+
+    It leads a process group of its own in the proxy's session; what a function leaves behind does not.
+    """
+    own = stat_fields(server)
+    for pid in children(server):
+        found = stat_fields(pid)
+        if own is None or found is None:
+            continue
+        name, (state, _parent, group, session, *_rest) = found
+        if name == "pyrunner" and state not in "ZX" and int(group) == pid and session == own[1][3]:
+            return pid
+    return 0
+
+
+def memory_kb(pid: int) -> Dict[str, int]:
+    """`Rss` and `Anonymous` of /proc/PID/smaps_rollup in KB."""
+    found = {}
+    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        words = line.split()
+        if words[0] in ("Rss:", "Anonymous:"):
+            found[words[0].rstrip(":")] = int(words[1])
+    return found
+
+
+def address_space(pid: int) -> int:
+    """Bytes of address space that a process has."""
+    return int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def soft_limit(pid: int, kind: int) -> int:
+    """The soft limit of another process. Raises FileNotFoundError if it is gone."""
+    for line in pathlib.Path(f"/proc/{pid}/limits").read_text().splitlines():
+        if line.startswith(LIMIT_NAMES[kind][1]):
+            word = line[len(LIMIT_NAMES[kind][1]):].split()[0]
+            return resource.RLIM_INFINITY if word == "unlimited" else int(word)
+    raise AssertionError(f"no limit {kind} in /proc")
+
+
+def set_limit(pid: int, kind: int, soft: int) -> None:
+    """Change the soft limit of another process; nothing if it is gone."""
+    try:
+        resource.prlimit(pid, kind, (soft, resource.prlimit(pid, kind)[1]))
+    except ProcessLookupError:
+        pass
+    except PermissionError:  # another user's, and no CAP_SYS_RESOURCE: that user may
+        with contextlib.suppress(FileNotFoundError):
+            user = os.stat(f"/proc/{pid}").st_uid
+            value = "unlimited" if soft == resource.RLIM_INFINITY else str(soft)
+            subprocess.run([*become(user), "prlimit", f"--pid={pid}", f"--{LIMIT_NAMES[kind][0]}={value}:"],
+                           capture_output=True, check=False)
+
+
+def tree(pid: int) -> List[int]:
+    """A process and all below it."""
+    found = [pid]
+    for child in found:
+        found += children(child)
+    return found
+
+
+def can_mount() -> bool:
+    """Whether small file systems can be mounted, out of sight of all other processes; from now on in this process."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS) != 0:
+        return False
+    return libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) == 0  # type: ignore[no-any-return]
+
+
+def mount_memory(path: pathlib.Path, size: int) -> bool:
+    """Mount a file system of this many bytes."""
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=777", "none", str(path)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def unmount(path: pathlib.Path) -> None:
+    """Undo mount_memory(); what still uses it keeps it until it ends."""
+    subprocess.run(["umount", "-l", str(path)], capture_output=True, check=False)
+
+
+class FullDisk:
+    """Fills the file system of a directory, to the last byte or nearly, until empty()."""
+
+    def __init__(self, directory: pathlib.Path, leave: int) -> None:
+        self._path = directory / ".full"
+        with open(self._path, "wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"x" * (1 << 16))
+        with contextlib.suppress(OSError):
+            os.truncate(self._path, max(0, self._path.stat().st_size - leave))
+
+    def empty(self) -> None:
+        """Make room again."""
+        self._path.unlink()
+
+
+def other_user() -> Optional[int]:
+    """A user id with no processes but those that get it here; None where it cannot be had."""
+    user = 50000 + os.getpid() % 10000
+    if os.getuid() != 0 or shutil.which("setpriv") is None or not may_watch(become(user)):
+        return None
+    return user
+
+
+def become(user: int) -> List[str]:
+    """Words before a command that make another user run it."""
+    return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
