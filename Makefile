@@ -109,6 +109,8 @@ help:
 	@echo 'make lint        clang-format, clang-tidy, cppcheck, shellcheck, flake8, mypy'
 	@echo 'make format      clang-format, in place'
 	@echo 'make bench       measure; PEER and LAMBDA_PEER add other servers (docs/benchmark.md)'
+	@echo 'make torture     thousands of faults under load, TORTURE_FAULTS of them (docs/robustness.md)'
+	@echo 'make soak        a million activations in one process, SOAK_ACTIVATIONS (docs/robustness.md)'
 	@echo 'make fuzz        feed hostile input to what reads it, FUZZ_SECONDS each (docs/fuzzing.md)'
 	@echo 'make image       the container image; image-test tests it (docs/image.md)'
 	@echo 'make fresh-test  make run and make test in fresh containers of Debian 11, 12, 13'
@@ -143,8 +145,8 @@ install: all
 # --- tests -------------------------------------------------------------------------------------------------
 
 PYTEST := $(PYTHON) -m pytest -q -p no:cacheprovider
-.PHONY: check check-unit check-blackbox check-scripts
-check: check-unit check-scripts check-blackbox check-fuzz
+.PHONY: check check-unit check-blackbox check-scripts check-torture
+check: check-unit check-scripts check-blackbox check-torture check-fuzz
 
 # Every C module but the two mains, for the tests to link what they need.
 UNIT_LIBRARY := $(BUILD)/unit/modules.a
@@ -168,6 +170,28 @@ check-scripts: all
 
 check-blackbox: all
 	PYACTION_BIN=$(BUILD)/pyaction $(PYTEST) test/blackbox
+
+# --- endurance: docs/robustness.md ---------------------------------------------------------------------------
+
+$(BUILD)/soak-client: test/torture/soak_client.c
+	@mkdir -p $(@D)
+	$(call say,cc $@)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $< $(LDFLAGS)
+
+# Short versions of the two below, and tests of the harness.
+check-torture: all $(BUILD)/soak-client
+	PYACTION_BIN=$(BUILD)/pyaction SOAK_CLIENT=$(BUILD)/soak-client $(PYTEST) test/torture
+
+TORTURE_FAULTS ?= 10000
+TORTURE_FLAGS ?=
+SOAK_ACTIVATIONS ?= 1000000
+SOAK_FLAGS ?=
+.PHONY: torture soak
+torture: all
+	PYTHONPATH=test PYACTION_BIN=$(BUILD)/pyaction $(PYTHON) -m torture --faults $(TORTURE_FAULTS) $(TORTURE_FLAGS)
+soak: all $(BUILD)/soak-client
+	PYTHONPATH=test PYACTION_BIN=$(BUILD)/pyaction $(PYTHON) -m torture.soak --client $(BUILD)/soak-client \
+		--activations $(SOAK_ACTIVATIONS) $(SOAK_FLAGS)
 
 -include test/fuzz/fuzz.mk
 
@@ -201,10 +225,10 @@ asan:
 	$(ASAN_ENVIRONMENT) $(MAKE) check BUILD=build-asan CFLAGS='-O1 -g -fno-omit-frame-pointer' HARDENING= \
 		SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all'
 
-C_FILES := $(wildcard common/*.[ch] proxy/*.[ch] pyrunner/*.[ch] test/unit/*.[ch] test/bench/*.[ch] test/fuzz/*.[ch])
+C_FILES := $(wildcard common/*.[ch] proxy/*.[ch] pyrunner/*.[ch] test/unit/*.[ch] test/bench/*.[ch] test/fuzz/*.[ch] test/torture/*.[ch])
 C_SOURCES := $(filter %.c,$(C_FILES))
 PYTHON_FILES := $(wildcard proxy/*.py) pyrunner/embed.py pyrunner/pyaction_bootstrap $(wildcard scripts/*.py) scripts/invoke scripts/package \
-	test/bench test/blackbox test/scripts test/unit/bootstrap test/image test/fuzz images/check-imports images/pip \
+	test/bench test/blackbox test/scripts test/unit/bootstrap test/image test/fuzz test/torture images/check-imports images/pip \
 	scripts/make-sbom
 SHELL_FILES := .ci/run pyrunner/find-python scripts/install-packages scripts/serve-example scripts/check-run \
 	images/lock images/install images/pip/install images/pip/pip scripts/make-dist test/image/blackbox test/image/fresh

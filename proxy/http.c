@@ -508,8 +508,7 @@ static void on_mhd_completed(void *context UTIL_UNUSED, struct MHD_Connection *c
 	struct http_request *request = *slot;
 
 	*slot = NULL;
-	(void) MHD_set_connection_option(
-		connection, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned) LIMIT_CONNECTION_IDLE_S);
+	(void) MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned) LIMIT_CONNECTION_IDLE_S);
 	if (request != NULL)
 		request_free(request);
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 
 enum {
 	EXIT_NO_PYTHON = 70, /* EX_SOFTWARE */
@@ -171,33 +172,52 @@ static int answer(struct channel *channel, PyObject *bootstrap, char *line, size
 	return r;
 }
 
-/* What a large payload took goes back to the system when no other one comes: got and zeroed anew for each, it would be
- * a third of the time of a 1 MB echo (measured). */
-static void trim_when_idle(const struct channel *channel)
+static uint64_t now_ms(void)
 {
-	int idle;
+	struct timespec now;
 
-	Py_BEGIN_ALLOW_THREADS
-	idle = channel_wait(channel, TRIM_AFTER_MS) == 0;
-	Py_END_ALLOW_THREADS
-	if (idle)
-		(void) malloc_trim(0);
+	(void) clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t) now.tv_sec * 1000 + (uint64_t) now.tv_nsec / 1000000;
+}
+
+/* What a large payload took goes back to the system when for a while no other one has come: got and zeroed anew for
+ * each, it would be a third of the time of a 1 MB echo (measured). Small messages may come meanwhile, without end.
+ * *due_ms is when that is, 0 for never. */
+static void trim_when_due(const struct channel *channel, uint64_t *due_ms)
+{
+	uint64_t now = now_ms();
+	bool idle = true;
+
+	if (now < *due_ms) {
+		Py_BEGIN_ALLOW_THREADS
+		idle = channel_wait(channel, (int) (*due_ms - now)) == 0;
+		Py_END_ALLOW_THREADS
+	}
+	if (!idle)
+		return;
+	(void) malloc_trim(0);
+	*due_ms = 0;
 }
 
 static int serve(struct channel *channel, PyObject *bootstrap)
 {
+	uint64_t trim_due_ms = 0;
+
 	for (;;) {
 		char *line;
 		size_t length, size = 0;
-		int r = next_line(channel, bootstrap, &line, &length);
+		int r;
 
+		if (trim_due_ms != 0)
+			trim_when_due(channel, &trim_due_ms);
+		r = next_line(channel, bootstrap, &line, &length);
 		if (r <= 0)
 			return r;
 		r = answer(channel, bootstrap, line, length, &size);
 		if (r < 0)
 			return r;
 		if (size > LARGE_MESSAGE)
-			trim_when_idle(channel);
+			trim_due_ms = now_ms() + TRIM_AFTER_MS;
 	}
 }
 

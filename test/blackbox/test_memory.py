@@ -58,6 +58,22 @@ def test_large_runs(action):
     assert_steady(one, lambda: one.run(value), 30)
 
 
+def test_large_run_among_small_ones(action):
+    """What it took goes back although the process has never again a moment to itself."""
+    one = action(ECHO)
+    client = one.connect()
+    assert one.run({"t": ""}, client=client).status == 200
+    (runner,) = one.runners()
+    before = settled_kb(runner)
+    assert one.run({"t": "x" * 10_000_000}, client=client).status == 200
+
+    def is_small_again() -> bool:
+        assert one.run({"t": ""}, client=client).status == 200
+        return resident_kb(runner) < before + TOLERANCE_KB
+
+    wait_until(is_small_again, "the runner gives back what a large event took")
+
+
 def test_connections(action):
     one = action(ECHO)
     assert_steady(one, lambda: one.request("GET", "/nowhere"), 1000)

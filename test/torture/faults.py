@@ -320,7 +320,8 @@ async def act(life: Life) -> str:
     rng = life.rng
     name = rng.choice([*DEADLY, *HARMLESS_ACTS, "exit_after_answer"])
     # The bytes of a reply that are not one, and of one that the function has forged for itself.
-    texts = ["\n", "nonsense\n", '{"status":"success"}\n{"token":"forged"}\n', "{" * 2000, '{"status":"initialized"}\n{}\n']
+    texts = ["\n", "nonsense\n", '{"status":"success"}\n{"token":"forged"}\n', "{" * 2000,
+             '{"status":"initialized"}\n{}\n']
     more = {"status": rng.randrange(256), "signal": rng.choice([2, 9, 11, 15]), "limit": 60,
             "block": rng.choice([1 * MB, 16 * MB]), "text": rng.choice(texts), "ms": rng.random() * 10}
     if name == "exit_after_answer":

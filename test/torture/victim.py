@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, List
 
 PHASE_IMPORT, PHASE_HANDLER, PHASE_RETURN = 1, 2, 3
 HEADER = struct.Struct("<II")
@@ -26,7 +26,7 @@ if "TORTURE_WITNESS" in os.environ:  # else it is the harness that imports this,
     HEADER.pack_into(witness, 0, PHASE_IMPORT, 0)
     time.sleep(float(os.environ.get("TORTURE_IMPORT_MS", "0")) / 1000)
 
-kept = []  # what an activation leaves behind on purpose
+kept: List[Any] = []  # what an activation leaves behind on purpose
 
 
 def exhaust_memory(event: Dict[str, Any]) -> None:
@@ -139,6 +139,12 @@ def kill_group(event: Dict[str, Any]) -> None:
     time.sleep(1)
 
 
+def exit_in_thread(_event: Dict[str, Any]) -> None:
+    """The end of the process comes from elsewhere."""
+    threading.Thread(target=os._exit, args=(9,)).start()
+    time.sleep(10)
+
+
 ACTS: Dict[str, Callable[[Dict[str, Any]], Any]] = {
     "exhaust_memory": exhaust_memory,
     "pass_memory": pass_memory,
@@ -157,7 +163,7 @@ ACTS: Dict[str, Callable[[Dict[str, Any]], Any]] = {
     "os_exit": lambda event: os._exit(event["status"]),
     "abort": lambda event: os.abort(),
     "segfault": lambda event: os.kill(os.getpid(), signal.SIGSEGV),
-    "exit_in_thread": lambda event: (threading.Thread(target=os._exit, args=(9,)).start(), time.sleep(10)),
+    "exit_in_thread": exit_in_thread,
     "exit_after_answer": lambda event: threading.Timer(event["ms"] / 1000, os._exit, (9,)).start(),
 }
 
