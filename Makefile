@@ -53,9 +53,11 @@ say = @echo '  $(1)'
 HELPERS := $(BUILD)/pyunpack $(BUILD)/pyuntar $(BUILD)/pyprecompile $(BUILD)/pycompile
 all: $(BUILD)/pyaction $(BUILD)/pyrunner $(HELPERS)
 
+# Of proxy/without_tls.c, for the libraries to find.
+WITHOUT_TLS := gnutls_global_init gnutls_global_deinit _gnutls_global_init_skip
 $(BUILD)/pyaction: $(call proxy_objects,$(PROXY_SOURCES))
 	$(call say,cc $@)
-	$(Q)$(CC) $(SANITIZE) $(LDFLAGS) $(HARDENED_LINK) -o $@ $^ -lmicrohttpd -lcjson
+	$(Q)$(CC) $(SANITIZE) $(LDFLAGS) $(HARDENED_LINK) $(WITHOUT_TLS:%=-Wl,--export-dynamic-symbol=%) -o $@ $^ -lmicrohttpd -lcjson
 
 $(BUILD)/pyunpack: $(call proxy_objects,$(UNPACK_SOURCES))
 	$(call say,cc $@)
