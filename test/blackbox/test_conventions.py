@@ -1,7 +1,7 @@
 """Every convention behind every door.
 
 The function's own results and errors have the form of its convention; failures of the platform's kind (process gone,
-deadline) the form of the door. MATRIX is the whole of it; docs/conventions.md shows the same to people.
+deadline) the form of the door. MATRIX and KNATIVE are the whole of it; docs/conventions.md shows the same to people.
 """
 
 import json
@@ -204,13 +204,36 @@ MATRIX: Dict[Tuple[str, str], Tuple[Cell, Cell, Cell]] = {
 }
 
 
+#: What POST / of Knative answers where it is not what /run does: a result is a web response there.
+KNATIVE_EVENT = '{"event": {"__ow_user": "", "__ow_method": "POST", "__ow_path": "", "__ow_headers": <…>}}'
+KNATIVE: Dict[Tuple[str, str], Cell] = {
+    **{("nothing", convention): ok(KNATIVE_EVENT) for convention in HANDLERS},
+    **{
+        (outcome, convention): cell
+        for convention in ("lambda", "scf")
+        for outcome, cell in {
+            "list": ok('[1, "two", null]'),
+            "string": ok("text", "text/html"),
+            "number": ok("1.5"),
+            "None": Cell(204, "", False, ""),
+        }.items()
+    },
+    ("bytes", "lambda"): ok("\xff\x00raw", "application/octet-stream"),
+    **{
+        ("body that is no JSON", convention): Cell(
+            400, '{"error":"The request body is not JSON, or nested over 512 deep."}\n')
+        for convention in HANDLERS
+    },
+}
+
+
 def assert_cell(answer, cell: Cell, identity: str, file: str = "") -> None:
     """Assert that an answer is what the cell says."""
     got = Cell(
         answer.status,
         answer.body.decode("latin-1" if cell.type != "application/json" else "utf-8"),
         answer.headers.get("x-amz-function-error") == "Unhandled",
-        answer.headers["content-type"],
+        answer.headers.get("content-type", ""),
     )
     body = cell.body.replace("<id>", identity).replace("<file>", file)
     pattern = re.escape(body).replace(re.escape("<…>"), ".*")
@@ -244,11 +267,25 @@ def test_matrix(function, outcome, convention):
     assert one.invoke({}).json == {"event": {}}
 
 
+@pytest.mark.parametrize(("outcome", "convention"), MATRIX, ids=lambda value: value.replace(" ", "-"))
+def test_matrix_on_knative(function, outcome, convention):
+    one = function({"app.py": SOURCE}, HANDLERS[convention], options=["--timeout", "0.5", "--scf-port", "0"],
+                   env={"__OW_RUNTIME_PLATFORM": "knative"})
+    cell = KNATIVE.get((outcome, convention), MATRIX[outcome, convention][0])
+    body = json.dumps(
+        {"activation": {"activation_id": "given-id"}, "value": {"kind": outcome} if outcome != "nothing" else {}})
+
+    answer = one.post("/", b"no" if outcome == "body that is no JSON" else body.encode())
+    assert_cell(answer, cell, "given-id", f"{one.folder}/app.py")
+    assert one.post("/", {"value": {"kind": "object"}}).json == {"a": 1, "\u00fc": None}
+
+
 def test_matrix_is_whole():
     """Each outcome with each convention."""
     outcomes = {outcome for outcome, _ in MATRIX}
     assert len(outcomes) >= 13
     assert set(MATRIX) == {(outcome, convention) for outcome in outcomes for convention in HANDLERS}
+    assert set(KNATIVE) < set(MATRIX)
 
 
 # --- code that cannot be loaded

@@ -6,7 +6,7 @@ from typing import Dict, List, Set
 import pytest
 
 from .harness import ROOT
-from .test_conventions import BROKEN, GONE, MATRIX, Cell
+from .test_conventions import BROKEN, GONE, KNATIVE, MATRIX, Cell
 
 PAGE = (ROOT / "docs" / "conventions.md").read_text(encoding="utf-8")
 LABELS = {"openwhisk": "OpenWhisk", "lambda": "Lambda", "scf": "SCF"}
@@ -51,6 +51,13 @@ def test_table_of_outcomes():
             assert (outcome, convention) not in found
             found[outcome, convention] = [told(cell) for cell in cells]
     assert found == {key: [shown(cell) for cell in cells] for key, cells in MATRIX.items()}
+
+
+def test_table_of_knative():
+    found = {}
+    for outcome, label, cell in rows("| outcome | convention | `POST /` |"):
+        found.update({(outcome, convention): told(cell) for convention in conventions(label)})
+    assert found == {key: shown(cell) for key, cell in KNATIVE.items()}
 
 
 def test_table_of_code_that_cannot_be_loaded():
