@@ -203,53 +203,131 @@ static char *make_message(void *context, const struct limits *limits, size_t *re
 	return door_make_message(call->id, limits, front, call->details, &call->event, ret_length);
 }
 
+/* AWS_LAMBDA_LOG_FORMAT=JSON, in any case, for the platform's lines as for the function's. */
+static bool is_json_log(void)
+{
+	const char *format = getenv("AWS_LAMBDA_LOG_FORMAT");
+
+	return format != NULL && strcasecmp(format, "JSON") == 0;
+}
+
+enum { TIME_SIZE = 32 };
+
+/* Now, as the platform's lines have it: ISO 8601 with milliseconds, UTC. */
+static void write_time(char when[TIME_SIZE])
+{
+	struct timespec now;
+	struct tm utc = { 0 };
+	size_t length;
+
+	(void) clock_gettime(CLOCK_REALTIME, &now);
+	(void) gmtime_r(&now.tv_sec, &utc);
+	length = strftime(when, TIME_SIZE, "%Y-%m-%dT%H:%M:%S", &utc);
+	(void) snprintf(when + length, TIME_SIZE - length, ".%03ldZ", now.tv_nsec / 1000000);
+}
+
 static char *log_start(void *context, const struct cold_start *cold_start UTIL_UNUSED)
 {
 	const struct call *call = context;
-	char *lines = NULL;
+	char when[TIME_SIZE], *line = NULL;
+	int r;
 
-	return asprintf(&lines, "START RequestId: %s Version: $LATEST\n", call->id) < 0 ? NULL : lines;
+	if (!is_json_log())
+		return asprintf(&line, "START RequestId: %s Version: $LATEST\n", call->id) < 0 ? NULL : line;
+	write_time(when);
+	r = asprintf(&line,
+		"{\"time\":\"%s\",\"type\":\"platform.start\",\"record\":{\"requestId\":\"%s\",\"version\":\"$LATEST\"}}\n",
+		when, call->id);
+	return r < 0 ? NULL : line;
 }
 
-static void log_failure(FILE *out, const struct call *call, const struct outcome *outcome)
+/* What REPORT says. */
+struct report {
+	const char *id;
+	double duration_ms, init_ms; /* init_ms 0 where nothing was loaded */
+	unsigned long long billed_ms;
+	long size_mb, peak_mb;
+};
+
+/* Durations and memory as measured; billed is rounded up to milliseconds. */
+static struct report make_report(const struct call *call, const struct outcome *outcome)
 {
-	char text[128], when[32] = "";
+	long peak_mb = (outcome->peak_kb + 1023) / 1024;
+
+	return (struct report) {
+		.id = call->id,
+		.duration_ms = (double) outcome->run_us / 1000,
+		.init_ms = (double) outcome->init_us / 1000,
+		.billed_ms = (unsigned long long) (outcome->run_us + 999) / 1000,
+		.size_mb = outcome->limits.memory_mb > 0 ? (long) outcome->limits.memory_mb : peak_mb,
+		.peak_mb = peak_mb,
+	};
+}
+
+static void write_text_report(FILE *out, const struct report *report)
+{
+	(void) fprintf(out,
+		"END RequestId: %s\nREPORT RequestId: %s\tDuration: %.2f ms\tBilled Duration: %llu ms\t"
+		"Memory Size: %ld MB\tMax Memory Used: %ld MB\t",
+		report->id, report->id, report->duration_ms, report->billed_ms, report->size_mb, report->peak_mb);
+	if (report->init_ms > 0)
+		(void) fprintf(out, "Init Duration: %.2f ms\t", report->init_ms);
+	(void) fputs("\n", out);
+}
+
+static void write_text_failure(FILE *out, const struct call *call, const struct outcome *outcome)
+{
+	char text[128], when[TIME_SIZE];
 	const char *type = describe_failure(outcome, text, sizeof(text));
-	struct timespec now;
-	struct tm utc;
 
 	if (type == NULL)
 		return;
-	(void) clock_gettime(CLOCK_REALTIME, &now);
-	if (gmtime_r(&now.tv_sec, &utc) != NULL)
-		(void) strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &utc);
+	write_time(when);
 	if (outcome->kind == OUTCOME_TIMED_OUT)
-		(void) fprintf(out, "%s.%03ldZ %s %s\n\n", when, now.tv_nsec / 1000000, call->id, text);
+		(void) fprintf(out, "%s %s %s\n\n", when, call->id, text);
 	else
 		(void) fprintf(out, "RequestId: %s Error: %s\n%s\n", call->id, text, type);
 }
 
-/* Durations and memory as measured; billed is rounded up to milliseconds. */
+/* The schema of platform.report (AWS Lambda, "Lambda Telemetry API Event schema reference"). */
+static void write_json_report(FILE *out, const struct report *report, const struct outcome *outcome)
+{
+	char text[128], when[TIME_SIZE];
+	const char *type = describe_failure(outcome, text, sizeof(text));
+	bool succeeded = outcome->kind == OUTCOME_SUCCESS || outcome->kind == OUTCOME_SUCCESS_BYTES;
+
+	write_time(when);
+	(void) fprintf(out,
+		"{\"time\":\"%s\",\"type\":\"platform.report\",\"record\":{\"requestId\":\"%s\",\"metrics\":{"
+		"\"durationMs\":%.3f,\"billedDurationMs\":%llu,\"memorySizeMB\":%ld,\"maxMemoryUsedMB\":%ld",
+		when, report->id, report->duration_ms, report->billed_ms, report->size_mb, report->peak_mb);
+	if (report->init_ms > 0)
+		(void) fprintf(out, ",\"initDurationMs\":%.3f", report->init_ms);
+	if (outcome->kind == OUTCOME_TIMED_OUT)
+		(void) fputs("},\"status\":\"timeout\"", out);
+	else
+		(void) fprintf(out, "},\"status\":\"%s\"", succeeded ? "success" : "error");
+	if (type != NULL && outcome->kind != OUTCOME_TIMED_OUT)
+		(void) fprintf(out, ",\"errorType\":\"%s\"", type);
+	(void) fputs("}}\n", out);
+}
+
 static char *log_end(void *context, const struct outcome *outcome)
 {
 	const struct call *call = context;
-	long peak_mb = (outcome->peak_kb + 1023) / 1024;
-	long size_mb = outcome->limits.memory_mb > 0 ? (long) outcome->limits.memory_mb : peak_mb;
+	struct report report = make_report(call, outcome);
 	char *lines = NULL;
 	size_t length;
 	FILE *out = open_memstream(&lines, &length);
 
 	if (out == NULL)
 		return NULL;
-	(void) fprintf(out,
-		"END RequestId: %s\nREPORT RequestId: %s\tDuration: %.2f ms\tBilled Duration: %llu ms\t"
-		"Memory Size: %ld MB\tMax Memory Used: %ld MB\t",
-		call->id, call->id, (double) outcome->run_us / 1000,
-		(unsigned long long) (outcome->run_us + 999) / 1000, size_mb, peak_mb);
-	if (outcome->init_us > 0)
-		(void) fprintf(out, "Init Duration: %.2f ms\t", (double) outcome->init_us / 1000);
-	(void) fputs("\n", out);
-	log_failure(out, call, outcome);
+	if (is_json_log()) {
+		write_json_report(out, &report, outcome);
+	} else {
+		write_text_report(out, &report);
+		write_text_failure(out, call, outcome);
+	}
 	return fclose(out) == 0 ? lines : NULL;
 }
 

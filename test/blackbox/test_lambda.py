@@ -465,6 +465,22 @@ def test_log_lines(function):
     assert [match[f"n{n}_id"] for n in range(3)] == identities
 
 
+def test_json_log_lines(function):
+    """All of the log is JSON then: the platform's lines, the function's logging, and the record of its error."""
+    source = ("import logging\ndef lambda_handler(event, context):\n"
+              "    logging.warning('mine')\n    return 1 / event.get('n', 1)\n")
+    one = function({NAME: source}, env={"AWS_LAMBDA_LOG_FORMAT": "JSON"}, stderr="stdout")
+    identities = [request_id(one.invoke(event)) for event in ({}, {"n": 0})]
+    lines = [json.loads(line) for line in one.out.text().splitlines()]
+    kinds = [line.get("type") or line.get("errorType") or line["message"] for line in lines]
+    assert kinds == ["platform.start", "mine", "platform.report",
+                     "platform.start", "mine", "ZeroDivisionError", "platform.report"]
+    records = [line["record"] for line in lines if "record" in line]
+    assert [record["requestId"] for record in records] == [identities[0]] * 2 + [identities[1]] * 2
+    assert [records[n]["status"] for n in (1, 3)] == ["success", "error"]
+    assert "initDurationMs" in records[1]["metrics"] and "initDurationMs" not in records[3]["metrics"]
+
+
 def test_unterminated_output_is_ended_before_the_next_line(function):
     source = "import sys\ndef lambda_handler(event, context):\n    sys.stdout.write('half a line')\n"
     one = function({NAME: source})

@@ -491,6 +491,59 @@ static void test_log_start(void)
 	end_and_free(request);
 }
 
+/* A line of the JSON log without its time, which is checked; in static memory. */
+static const char *without_time(char *line)
+{
+	static char text[1000];
+	struct tm time = { 0 };
+	const char *rest = strptime(line, "{\"time\":\"%Y-%m-%dT%H:%M:%S", &time);
+	unsigned ms;
+	int used = 0;
+
+	if (rest == NULL || sscanf(rest, ".%3uZ\",%n", &ms, &used) != 1 || used != 7)
+		return line;
+	(void) snprintf(text, sizeof(text), "{%s", rest + used);
+	free(line);
+	return text;
+}
+
+static void check_json_end(const struct outcome *outcome, const char *wanted)
+{
+	struct http_request *request = ask("{}");
+	char all[1000];
+
+	(void) snprintf(all, sizeof(all),
+		"{\"type\":\"platform.report\",\"record\":{\"requestId\":\"@\",\"metrics\":{%s}}\n", wanted);
+	is_str(without_time(test.function.platform->log_end(test.function.context, outcome)), with_id(request, all),
+		"the report of kind %d", (int) outcome->kind);
+	end_and_free(request);
+}
+
+static void test_json_log(void)
+{
+	struct http_request *request = ask("{}");
+
+	(void) setenv("AWS_LAMBDA_LOG_FORMAT", "Json", 1);
+	is_str(without_time(test.function.platform->log_start(test.function.context, NULL)),
+		with_id(request,
+			"{\"type\":\"platform.start\",\"record\":{\"requestId\":\"@\",\"version\":\"$LATEST\"}}\n"),
+		"the first line as JSON");
+	end_and_free(request);
+	check_json_end(OUTCOME(.kind = OUTCOME_SUCCESS, .limits.memory_mb = 128, .run_us = 1234567, .peak_kb = 20480),
+		"\"durationMs\":1234.567,\"billedDurationMs\":1235,\"memorySizeMB\":128,\"maxMemoryUsedMB\":20},"
+		"\"status\":\"success\"");
+	check_json_end(OUTCOME(.kind = OUTCOME_FUNCTION_ERROR, .limits.memory_mb = 1, .init_us = 2500),
+		"\"durationMs\":0.000,\"billedDurationMs\":0,\"memorySizeMB\":1,\"maxMemoryUsedMB\":0,"
+		"\"initDurationMs\":2.500},\"status\":\"error\"");
+	check_json_end(OUTCOME(.kind = OUTCOME_EXITED, .limits.memory_mb = 1, .wait_status = 256),
+		"\"durationMs\":0.000,\"billedDurationMs\":0,\"memorySizeMB\":1,\"maxMemoryUsedMB\":0},"
+		"\"status\":\"error\",\"errorType\":\"Runtime.ExitError\"");
+	check_json_end(OUTCOME(.kind = OUTCOME_TIMED_OUT, .limits.memory_mb = 1, .limits.timeout_ms = 3000),
+		"\"durationMs\":0.000,\"billedDurationMs\":0,\"memorySizeMB\":1,\"maxMemoryUsedMB\":0},"
+		"\"status\":\"timeout\"");
+	(void) unsetenv("AWS_LAMBDA_LOG_FORMAT");
+}
+
 static void check_log_end(const struct outcome *outcome, const char *wanted)
 {
 	struct http_request *request = ask("{}");
@@ -564,6 +617,7 @@ int main(void)
 	test_log_result();
 	test_log_start();
 	test_log_end();
+	test_json_log();
 	test_log_timeout();
 	return done_testing();
 }

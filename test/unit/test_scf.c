@@ -491,8 +491,8 @@ static void test_log_forged_results(void)
 		"Response RequestId:the-id RetMsg:{\"a\":\n", REPORT("0", "0.000000"));
 	memset(payload, 0x80, LIMIT_SCF_LOGGED + 1);
 	payload[LIMIT_SCF_LOGGED + 1] = '\0';
-	check_log_end(OUTCOME(.kind = OUTCOME_SUCCESS, .payload = payload),
-		"Response RequestId:the-id RetMsg:\n", REPORT("0", "0.000000"));
+	check_log_end(OUTCOME(.kind = OUTCOME_SUCCESS, .payload = payload), "Response RequestId:the-id RetMsg:\n",
+		REPORT("0", "0.000000"));
 	free(payload);
 }
 
