@@ -114,7 +114,7 @@ help:
 	@echo 'make torture     thousands of faults under load, TORTURE_FAULTS of them (docs/robustness.md)'
 	@echo 'make soak        a million activations in one process, SOAK_ACTIVATIONS (docs/robustness.md)'
 	@echo 'make fuzz        feed hostile input to what reads it, FUZZ_SECONDS each (docs/fuzzing.md)'
-	@echo 'make image       the container image; image-test tests it (docs/image.md)'
+	@echo 'make image       the container image; image-test tests it, image-test-all all of them (docs/image.md)'
 	@echo 'make fresh-test  make run and make test in fresh containers of Debian 11, 12, 13'
 	@echo 'make dist        source archive, bills of materials, checksums'
 
