@@ -482,7 +482,7 @@ def test_invalid_virtualenv(compiler: Compiler) -> None:
     ({"__main__.py": HELLO + "\0"}, "__main__.py", "null bytes"),
     ({"__main__.py": "# coding: nowhere\n" + HELLO}, "__main__.py", "unknown encoding"),
     ({"__main__.py": HELLO + "x = " + "(" * 5000 + ")" * 5000}, "__main__.py", "too many nested parentheses"),
-    ({"__main__.py": HELLO + "x = 1" + "+1" * 100_000}, "__main__.py", "Error"),
+    ({"__main__.py": HELLO + "x = 1" + "+x" * 100_000}, "__main__.py", "Error"),
     ({"__main__.py": "import greet\n" + HELLO, f"{PACKAGES}/greet.py": OLD}, 'greet.py", line 2', "SyntaxError"),
 ])
 def test_what_does_not_compile(compiler: Compiler, files: Mapping[str, str], place: str, reason: str) -> None:
