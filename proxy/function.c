@@ -5,10 +5,12 @@
 #include "limits.h"
 #include "precompiler.h"
 #include "runner.h"
+#include "server_log.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 
 /* What the invocation at the head of the queue is waiting for. */
@@ -31,8 +33,11 @@ struct invocation {
 	const struct platform *platform; /* of RUN */
 	invocation_done on_done;
 	void *context;
-	bool started; /* the message was made, and the log has the platform's first lines */
-	int attempts; /* runners that ended before they read its message */
+	uint64_t submitted_us;    /* of RUN; 0 once its turn has come */
+	uint64_t queue_us;        /* that it waited for it */
+	bool started;             /* the message was made, and the log has the platform's first lines */
+	int attempts;             /* runners that ended before they read its message */
+	char id[LIMIT_LOGGED_ID]; /* of the activation, where the log wants it */
 	struct invocation *next;
 };
 
@@ -50,6 +55,8 @@ struct function {
 	uint64_t phase_since_us;
 	struct cold_start cold_start; /* not reported yet; init_us 0: it has been */
 	bool killed;                  /* the runner, for a limit; outcome.kind says which */
+	bool init_failed;             /* the last one */
+	bool was_full;                /* and it has been said; the queue has not been empty since then */
 	bool advancing;
 	bool stopping;
 	bool terminating; /* the runner has been sent SIGTERM and has not ended */
@@ -60,11 +67,14 @@ struct function {
 	/* The code: there is some when initialized is set or an init is under way. */
 	bool initialized;
 	enum convention convention;
+	const char *convention_reason;
 	struct code_dir *code_dir;       /* holds the code, or what is installed for a folder of the user's own */
 	struct precompiler *precompiler; /* works in code_dir until the first init is over; NULL for none */
 	struct envelope envelope;        /* of the code; the code text itself is dropped once it is on disk */
 	char *init_line;                 /* without its closing brace: send_init() may add a member */
 	size_t init_line_length;
+
+	struct function_metrics metrics;
 };
 
 static void advance(struct function *function);
@@ -75,6 +85,87 @@ static uint64_t now_us(void)
 
 	(void) clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
+}
+
+/* --- what is told of it ------------------------------------------------------------------------------ */
+
+const char *outcome_name(enum outcome_kind kind)
+{
+	static const char *const names[OUTCOME_KIND_COUNT] = {
+		[OUTCOME_INITIALIZED] = "initialized",
+		[OUTCOME_SUCCESS] = "success",
+		[OUTCOME_APPLICATION_ERROR] = "application_error",
+		[OUTCOME_SUCCESS_BYTES] = "success_bytes",
+		[OUTCOME_FUNCTION_ERROR] = "function_error",
+		[OUTCOME_INIT_FAILED] = "init_failed",
+		[OUTCOME_INIT_EXITED] = "init_exited",
+		[OUTCOME_EXITED] = "exited",
+		[OUTCOME_TIMED_OUT] = "timed_out",
+		[OUTCOME_OUT_OF_MEMORY] = "out_of_memory",
+		[OUTCOME_BAD_REQUEST] = "bad_request",
+		[OUTCOME_NO_CODE_GIVEN] = "no_code_given",
+		[OUTCOME_ALREADY_INITIALIZED] = "already_initialized",
+		[OUTCOME_NOT_INITIALIZED] = "not_initialized",
+		[OUTCOME_QUEUE_FULL] = "queue_full",
+		[OUTCOME_STOPPING] = "stopping",
+		[OUTCOME_INTERNAL_ERROR] = "internal_error",
+	};
+
+	return names[kind];
+}
+
+const char *function_state_name(enum function_state state)
+{
+	static const char *const names[FUNCTION_STATE_COUNT] = {
+		[FUNCTION_WAITING] = "waiting_for_init",
+		[FUNCTION_LOADING] = "initializing",
+		[FUNCTION_FAILED] = "init_failed",
+		[FUNCTION_READY] = "ready",
+		[FUNCTION_RELOADING] = "reinitializing",
+		[FUNCTION_RUNNING] = "running",
+		[FUNCTION_STOPPING] = "stopping",
+	};
+
+	return names[state];
+}
+
+static enum function_state state_of(const struct function *function)
+{
+	if (function->stopping)
+		return FUNCTION_STOPPING;
+	switch (function->phase) {
+	case PHASE_UNPACKING:
+	case PHASE_INITIALIZING:
+		return FUNCTION_LOADING;
+	case PHASE_REINITIALIZING:
+		return FUNCTION_RELOADING;
+	case PHASE_RUNNING:
+		return FUNCTION_RUNNING;
+	case PHASE_ENDING:
+		/* Of an activation, for most take their time only where their output does. */
+		if (function->initialized && function->queue->kind == INVOCATION_RUN)
+			return FUNCTION_RUNNING;
+		break;
+	case PHASE_IDLE:
+		break;
+	}
+	if (function->initialized)
+		return FUNCTION_READY;
+	return function->init_failed ? FUNCTION_FAILED : FUNCTION_WAITING;
+}
+
+void function_describe(const struct function *function, struct function_status *ret_status)
+{
+	bool busy = function->phase != PHASE_IDLE;
+
+	*ret_status = (struct function_status) {
+		.state = state_of(function),
+		.convention = function->initialized ? convention_name(function->convention) : NULL,
+		.in_flight = busy ? 1 : 0,
+		.waiting = function->queued - (busy ? 1 : 0),
+		.runner = function->runner != NULL ? runner_pid(function->runner) : 0,
+		.metrics = &function->metrics,
+	};
 }
 
 /* --- the runner -------------------------------------------------------------------------------------- */
@@ -94,16 +185,27 @@ static int start_runner(struct function *function, struct err *err)
 		.on_reply = on_runner_reply, .on_end = on_runner_end, .context = function
 	};
 
+	int r;
+
 	if (function->runner != NULL)
 		return 0;
 	function->runner_initialized = false;
-	return runner_start(&function->runner, function->loop, &config, &callbacks, err);
+	r = runner_start(&function->runner, function->loop, &config, &callbacks, err);
+	if (r < 0) {
+		server_log(EVENT_RUNNER_START_FAILED, LOG_TEXT("error", err->text));
+		return r;
+	}
+	function->metrics.runner_starts++;
+	server_log(EVENT_RUNNER_STARTED, LOG_NUMBER("pid", runner_pid(function->runner)));
+	return 0;
 }
 
 static void discard_runner(struct function *function)
 {
-	if (function->runner != NULL)
+	if (function->runner != NULL) {
+		server_log(EVENT_RUNNER_DISCARDED, LOG_NUMBER("pid", runner_pid(function->runner)));
 		runner_discard(function->runner);
+	}
 	function->runner = NULL;
 	function->terminating = false;
 	function->runner_initialized = false;
@@ -163,14 +265,47 @@ static void invocation_free(struct invocation *invocation)
 	free(invocation);
 }
 
+static void count_outcome(struct function *function, enum invocation_kind kind, enum outcome_kind outcome)
+{
+	if (kind == INVOCATION_RUN)
+		function->metrics.runs[outcome]++;
+	else
+		function->metrics.inits[outcome]++;
+}
+
+/* Of an invocation that is an init, or of the loading for one that is a run. */
+static void log_init_end(const struct function *function, enum outcome_kind kind)
+{
+	bool loaded = kind == OUTCOME_INITIALIZED;
+
+	server_log(EVENT_INIT_ENDED, LOG_TEXT("outcome", outcome_name(kind)),
+		LOG_MS(loaded ? "loading_ms" : NULL, function->cold_start.init_us),
+		LOG_NUMBER(loaded ? "peak_kb" : NULL, function->cold_start.peak_kb));
+}
+
+static void log_end(const struct function *function, const struct invocation *invocation, const struct outcome *outcome)
+{
+	if (invocation->kind == INVOCATION_RUN)
+		server_log(EVENT_ACTIVATION_ENDED, LOG_TEXT("activation_id", invocation->id),
+			LOG_TEXT("outcome", outcome_name(outcome->kind)), LOG_MS("queue_ms", invocation->queue_us),
+			LOG_MS("run_ms", outcome->run_us), LOG_NUMBER("peak_kb", outcome->peak_kb),
+			LOG_NUMBER("waiting", function->queued));
+	else
+		log_init_end(function, outcome->kind);
+}
+
 static void pop_and_tell(struct function *function, struct outcome *outcome)
 {
 	struct invocation *invocation = function->queue;
 
 	function->queue = invocation->next;
-	if (function->queue == NULL)
+	if (function->queue == NULL) {
 		function->queue_end = &function->queue;
+		function->was_full = false;
+	}
 	function->queued--;
+	count_outcome(function, invocation->kind, outcome->kind);
+	log_end(function, invocation, outcome);
 	invocation->on_done(invocation->context, outcome);
 	free(outcome->payload);
 	free(outcome->log);
@@ -215,6 +350,7 @@ static void finish_outcome(struct function *function, bool markers)
 	loop_timer_clear(function->loop, &function->watchdog);
 	if (function->phase == PHASE_RUNNING) {
 		function->outcome.run_us = now_us() - function->phase_since_us;
+		histogram_record(&function->metrics.run, function->outcome.run_us);
 		function->outcome.init_us = function->cold_start.init_us;
 		function->cold_start.init_us = 0;
 	}
@@ -239,6 +375,13 @@ static void finish(struct function *function, enum outcome_kind kind, bool marke
 	(void) vsnprintf(function->outcome.text, sizeof(function->outcome.text), format, args);
 	va_end(args);
 	finish_outcome(function, markers);
+}
+
+/* Nothing was run, for a reason of ours or the machine's. */
+static void finish_for_our_reason(struct function *function, const char *text)
+{
+	server_log(EVENT_INTERNAL_ERROR, LOG_TEXT("error", text));
+	finish(function, OUTCOME_INTERNAL_ERROR, false, "%s", text);
 }
 
 static void finish_with_payload(struct function *function, enum outcome_kind kind, bool markers, struct reply *reply)
@@ -276,6 +419,16 @@ static bool is_over_memory(const struct function *function)
 /* The invocation ends when the process has: what it still writes until then belongs to it. */
 static void kill_for_limit(struct function *function, enum outcome_kind kind)
 {
+	const struct outcome *outcome = &function->outcome;
+
+	if (kind == OUTCOME_TIMED_OUT)
+		server_log(EVENT_TIME_LIMIT_PASSED, LOG_TEXT("activation_id", function->queue->id),
+			LOG_NUMBER("pid", runner_pid(function->runner)),
+			LOG_NUMBER("timeout_ms", outcome->limits.timeout_ms));
+	else
+		server_log(EVENT_MEMORY_LIMIT_PASSED, LOG_TEXT("activation_id", function->queue->id),
+			LOG_NUMBER("pid", runner_pid(function->runner)),
+			LOG_NUMBER("memory_mb", outcome->limits.memory_mb), LOG_NUMBER("peak_kb", outcome->peak_kb));
 	loop_timer_clear(function->loop, &function->watchdog);
 	function->outcome.kind = kind;
 	function->killed = true;
@@ -308,6 +461,16 @@ static void on_watchdog(void *context)
 		set_watchdog(function);
 }
 
+/* Its turn has come, for the first time or again. */
+static void end_wait(struct function *function, struct invocation *invocation)
+{
+	if (invocation->submitted_us == 0)
+		return;
+	invocation->queue_us = function->phase_since_us - invocation->submitted_us;
+	invocation->submitted_us = 0;
+	histogram_record(&function->metrics.queue, invocation->queue_us);
+}
+
 /* The phases in which the function's code runs. Loading has the time limit too, but at least LIMIT_INIT_MS. */
 static void enter_phase(struct function *function, enum phase phase)
 {
@@ -315,6 +478,7 @@ static void enter_phase(struct function *function, enum phase phase)
 
 	function->phase = phase;
 	function->phase_since_us = now_us();
+	end_wait(function, function->queue);
 	if (timeout_ms > 0 && phase != PHASE_RUNNING && timeout_ms < LIMIT_INIT_MS)
 		timeout_ms = LIMIT_INIT_MS;
 	function->deadline_ms = timeout_ms > 0 ? loop_now_ms() + timeout_ms : 0;
@@ -328,6 +492,7 @@ static void forget_failed_init(struct function *function)
 {
 	struct err err;
 
+	function->init_failed = true;
 	discard_runner(function);
 	discard_code(function);
 	/* Should it fail, the next invocation tries again and tells. */
@@ -341,27 +506,32 @@ static void send_init(struct function *function, enum phase phase)
 	int length = asprintf(&line, "%s%s}", function->init_line, compiling ? ",\"compiling\":true" : "");
 
 	if (length < 0) {
-		finish(function, OUTCOME_INTERNAL_ERROR, false, "Out of memory for the message to the runner.");
+		finish_for_our_reason(function, "Out of memory for the message to the runner.");
 		return;
 	}
 	enter_phase(function, phase);
+	server_log(EVENT_INIT_STARTED, LOG_TEXT("handler", function->envelope.handler),
+		LOG_TEXT("convention", convention_name(function->convention)),
+		LOG_TEXT("because", function->convention_reason),
+		LOG_TEXT("again", phase == PHASE_REINITIALIZING ? "yes" : NULL),
+		LOG_NUMBER("pid", runner_pid(function->runner)));
 	runner_send(function->runner, line, (size_t) length);
 }
 
 static int choose_convention(struct function *function, struct err *err)
 {
 	const char *wanted = function->envelope.convention;
-	const char *reason = "";
 	char line[ERR_TEXT_MAX];
 	int r;
 
+	function->convention_reason = "";
 	r = convention_choose(wanted != NULL ? wanted : function->config.convention, function->envelope.handler,
-		&function->convention, &reason, err);
+		&function->convention, &function->convention_reason, err);
 	function->outcome.convention = function->convention;
 	if (r < 0 || !function->config.tell)
 		return r;
 	(void) snprintf(line, sizeof(line), "pyaction: convention %s for the handler '%.200s', because %s",
-		convention_name(function->convention), function->envelope.handler, reason);
+		convention_name(function->convention), function->envelope.handler, function->convention_reason);
 	logs_write_stderr(function->logs, line);
 	return 0;
 }
@@ -382,7 +552,7 @@ static void initialize(struct function *function)
 		discard_runner(function);
 	if (make_init_line(function, &err) < 0 || start_runner(function, &err) < 0) {
 		discard_code(function);
-		finish(function, OUTCOME_INTERNAL_ERROR, false, "%s", err.text);
+		finish_for_our_reason(function, err.text);
 		return;
 	}
 	send_init(function, PHASE_INITIALIZING);
@@ -398,6 +568,8 @@ static void on_unpacked(void *context, const char *problem)
 		initialize(function);
 		return;
 	}
+	function->init_failed = true;
+	server_log(EVENT_UNPACKING_FAILED, LOG_TEXT("error", problem));
 	discard_code(function);
 	logs_write_stderr(function->logs, problem);
 	finish(function, OUTCOME_INIT_FAILED, true,
@@ -474,13 +646,25 @@ static void start_init(struct function *function, struct invocation *invocation)
 	r = place_code(function, &err);
 	if (r < 0) {
 		discard_code(function);
-		finish(function, OUTCOME_INTERNAL_ERROR, false, "%s", err.text);
+		finish_for_our_reason(function, err.text);
 	} else if (function->envelope.kind == CODE_SOURCE || function->envelope.kind == CODE_FOLDER) {
 		initialize(function);
 	}
 }
 
 /* --- run --------------------------------------------------------------------------------------------- */
+
+/* What the log calls it. Not all messages are JSON. */
+static void note_id(struct invocation *invocation)
+{
+	struct json_span id;
+
+	if (json_is_plain(invocation->body, invocation->length) &&
+		json_find_member(invocation->body, invocation->length, "activation_id", &id) == 0 && id.length >= 2 &&
+		id.start[0] == '"')
+		(void) snprintf(invocation->id, sizeof(invocation->id), "%.*s",
+			(int) (id.length - 2 < LIMIT_LOGGED_ID ? id.length - 2 : LIMIT_LOGGED_ID), id.start + 1);
+}
 
 /* Makes the message, and gives the log the platform's first lines; once. */
 static int start_invocation(struct function *function, struct invocation *invocation)
@@ -494,6 +678,8 @@ static int start_invocation(struct function *function, struct invocation *invoca
 	if (invocation->body == NULL)
 		return -ENOMEM;
 	invocation->started = true;
+	if (server_log_wants(EVENT_ACTIVATION_ENDED))
+		note_id(invocation);
 	if (platform->log_start != NULL)
 		lines = platform->log_start(
 			invocation->context, function->cold_start.init_us > 0 ? &function->cold_start : NULL);
@@ -507,10 +693,12 @@ static void send_run(struct function *function)
 	struct invocation *invocation = function->queue;
 
 	if (start_invocation(function, invocation) < 0) {
-		finish(function, OUTCOME_INTERNAL_ERROR, false, "Out of memory for the message to the runner.");
+		finish_for_our_reason(function, "Out of memory for the message to the runner.");
 		return;
 	}
 	enter_phase(function, PHASE_RUNNING);
+	server_log(EVENT_ACTIVATION_STARTED, LOG_TEXT("activation_id", invocation->id),
+		LOG_NUMBER("pid", runner_pid(function->runner)));
 	runner_send(function->runner, steal_ptr(&invocation->body), invocation->length);
 }
 
@@ -525,7 +713,7 @@ static void start_run(struct function *function, struct invocation *invocation)
 	set_limits(function, invocation);
 	function->outcome.convention = function->convention;
 	if (start_runner(function, &err) < 0)
-		finish(function, OUTCOME_INTERNAL_ERROR, false, "%s", err.text);
+		finish_for_our_reason(function, err.text);
 	else if (function->runner_initialized)
 		send_run(function);
 	else
@@ -576,12 +764,16 @@ static void take_init_reply(struct function *function, struct reply *reply, int 
 	if (statuses[status].kind == OUTCOME_INITIALIZED) {
 		function->runner_initialized = true;
 		function->initialized = true;
+		function->init_failed = false;
 		function->cold_start.init_us = now_us() - function->phase_since_us;
+		histogram_record(&function->metrics.loading, function->cold_start.init_us);
 		function->cold_start.peak_kb = function->outcome.peak_kb;
-		if (first_time)
+		if (first_time) {
 			finish_with_payload(function, OUTCOME_INITIALIZED, false, reply);
-		else
+		} else {
+			log_init_end(function, OUTCOME_INITIALIZED);
 			send_run(function);
+		}
 		return;
 	}
 	if (first_time)
@@ -600,6 +792,8 @@ static void on_runner_reply(void *context, struct reply *reply)
 		(statuses[status].kind == OUTCOME_INITIALIZED || statuses[status].kind == OUTCOME_INIT_FAILED);
 
 	if (status < 0 || (loading != about_loading && statuses[status].kind != OUTCOME_BAD_REQUEST)) {
+		server_log(EVENT_RUNNER_MISBEHAVED, LOG_NUMBER("pid", runner_pid(function->runner)),
+			LOG_TEXT("error", "it answered with an unknown status"));
 		discard_runner(function);
 		if (!function->initialized)
 			discard_code(function);
@@ -656,6 +850,27 @@ static bool send_again(struct function *function, struct runner *runner)
 	return true;
 }
 
+/* Before anything else is done about it. */
+static void note_runner_end(struct function *function, const struct runner_end *end)
+{
+	static const char *const phases[] = {
+		[PHASE_IDLE] = "idle",
+		[PHASE_UNPACKING] = "unpacking",
+		[PHASE_INITIALIZING] = "initializing",
+		[PHASE_REINITIALIZING] = "reinitializing",
+		[PHASE_RUNNING] = "running",
+		[PHASE_ENDING] = "ending",
+	};
+
+	if (WIFEXITED(end->wait_status))
+		function->metrics.runner_exits[WEXITSTATUS(end->wait_status)]++;
+	else if (WTERMSIG(end->wait_status) < FUNCTION_SIGNALS)
+		function->metrics.runner_signals[WTERMSIG(end->wait_status)]++;
+	server_log(EVENT_RUNNER_ENDED, LOG_TEXT("reason", end->reason), LOG_TEXT("phase", phases[function->phase]),
+		LOG_TEXT("activation_id", function->queue != NULL ? function->queue->id : NULL),
+		LOG_NUMBER("peak_kb", end->peak_kb));
+}
+
 static void on_runner_end(void *context, const struct runner_end *end)
 {
 	struct function *function = context;
@@ -666,6 +881,7 @@ static void on_runner_end(void *context, const struct runner_end *end)
 	enum phase phase = function->phase;
 	struct err err;
 
+	note_runner_end(function, end);
 	function->runner = NULL;
 	function->runner_initialized = false;
 	function->terminating = false;
@@ -726,11 +942,16 @@ static void advance(struct function *function)
 }
 
 /* invocation is complete but for its on_done and context, and taken over; NULL when there is no memory for it. */
-static void submit(struct function *function, struct invocation *invocation, invocation_done on_done, void *context)
+static void submit(struct function *function, enum invocation_kind kind, struct invocation *invocation,
+	invocation_done on_done, void *context)
 {
 	struct outcome full = { .kind = OUTCOME_QUEUE_FULL, .text = "Too many requests are waiting." };
 
 	if (invocation == NULL || function->queued >= LIMIT_QUEUE) {
+		if (!function->was_full)
+			server_log(EVENT_QUEUE_FULL, LOG_NUMBER("waiting", function->queued));
+		function->was_full = true;
+		count_outcome(function, kind, OUTCOME_QUEUE_FULL);
 		if (invocation != NULL)
 			invocation_free(invocation);
 		on_done(context, &full);
@@ -752,7 +973,7 @@ void function_init(struct function *function, char *body, size_t length, invocat
 		*invocation = (struct invocation) { .kind = INVOCATION_INIT, .body = body, .length = length };
 	else
 		free(body);
-	submit(function, invocation, on_done, context);
+	submit(function, INVOCATION_INIT, invocation, on_done, context);
 }
 
 void function_load(struct function *function, struct envelope *envelope, invocation_done on_done, void *context)
@@ -764,7 +985,7 @@ void function_load(struct function *function, struct envelope *envelope, invocat
 	else
 		envelope_done(envelope);
 	*envelope = (struct envelope) { 0 };
-	submit(function, invocation, on_done, context);
+	submit(function, INVOCATION_LOAD, invocation, on_done, context);
 }
 
 void function_run(struct function *function, const struct platform *platform, invocation_done on_done, void *context)
@@ -772,8 +993,9 @@ void function_run(struct function *function, const struct platform *platform, in
 	struct invocation *invocation = calloc(1, sizeof(*invocation));
 
 	if (invocation != NULL)
-		*invocation = (struct invocation) { .kind = INVOCATION_RUN, .platform = platform };
-	submit(function, invocation, on_done, context);
+		*invocation =
+			(struct invocation) { .kind = INVOCATION_RUN, .platform = platform, .submitted_us = now_us() };
+	submit(function, INVOCATION_RUN, invocation, on_done, context);
 }
 
 bool function_is_idle(const struct function *function)

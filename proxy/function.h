@@ -13,6 +13,7 @@
 #include "envelope.h"
 #include "logs.h"
 #include "loop.h"
+#include "metrics.h"
 
 #include <limits.h>
 #include <stdbool.h>
@@ -58,6 +59,11 @@ enum outcome_kind {
 	OUTCOME_STOPPING,            /* text: shutting down */
 	OUTCOME_INTERNAL_ERROR,      /* text: ours or the machine's fault */
 };
+
+enum { OUTCOME_KIND_COUNT = OUTCOME_INTERNAL_ERROR + 1 };
+
+/* "success", "timed_out": as in the status and in the log. */
+const char *outcome_name(enum outcome_kind kind);
 
 /* What became of an invocation. payload is JSON from malloc, which the receiver may take with steal_ptr();
  * where it is NULL, text says it. */
@@ -131,3 +137,47 @@ void function_abort(struct function *function);
 /* True when no invocation is under way or waiting and, after function_stop(), the function is not busy with
  * its SIGTERM. */
 bool function_is_idle(const struct function *function);
+
+/* --- what is told of it ------------------------------------------------------------------------------ */
+
+enum function_state {
+	FUNCTION_WAITING,   /* for code */
+	FUNCTION_LOADING,   /* the code is unpacked and imported */
+	FUNCTION_FAILED,    /* the last init failed; another one is welcome */
+	FUNCTION_READY,     /* nothing to do */
+	FUNCTION_RELOADING, /* a fresh process imports the code, for an activation that waits for it */
+	FUNCTION_RUNNING,
+	FUNCTION_STOPPING,
+	FUNCTION_STATE_COUNT
+};
+
+/* "waiting_for_init", "ready" */
+const char *function_state_name(enum function_state state);
+
+enum { FUNCTION_EXIT_STATUSES = 256, FUNCTION_SIGNALS = 65 };
+
+/* What has been, since the start. */
+struct function_metrics {
+	uint64_t runs[OUTCOME_KIND_COUNT];  /* activations that have ended, by their outcome */
+	uint64_t inits[OUTCOME_KIND_COUNT]; /* likewise; code that was there at the start counts as one */
+	uint64_t runner_starts;
+	/* Processes of the function that ended by themselves or by a signal, that of a limit included. */
+	uint64_t runner_exits[FUNCTION_EXIT_STATUSES];
+	uint64_t runner_signals[FUNCTION_SIGNALS];
+	struct histogram queue;   /* activations, from when they came to when their turn did */
+	struct histogram run;     /* of the handler */
+	struct histogram loading; /* of the import, each time */
+};
+
+/* What is now. The pointers are the function's, and valid until the loop goes on. */
+struct function_status {
+	enum function_state state;
+	const char *convention; /* NULL as long as there is no code */
+	unsigned in_flight;     /* 0 or 1 */
+	size_t waiting;         /* behind it */
+	pid_t runner;           /* its process; 0 when there is none */
+	const struct function_metrics *metrics;
+};
+
+/* Asks neither the runner nor anybody else. */
+void function_describe(const struct function *function, struct function_status *ret_status);

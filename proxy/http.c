@@ -3,6 +3,7 @@
 #include "json.h"
 #include "limits.h"
 #include "mhd_compat.h"
+#include "server_log.h"
 
 #include <malloc.h>
 #include <netdb.h>
@@ -33,6 +34,10 @@ struct http_server {
 	struct watch other_port;       /* of http_listen_also(), fd -1 when there is none */
 	struct timer other_port_pause; /* set while it cannot be accepted from */
 	struct timer trim;             /* set for a while after a large request */
+	bool seldom;                   /* has turns of its own, instead of one in each of the loop's: */
+	struct timer turn;
+	unsigned max_connections, idle_s;
+	struct http_metrics metrics;
 };
 
 /* A connection, watched for the end of what its client sends. */
@@ -179,6 +184,11 @@ void http_answer(struct http_request *request, enum http_status status, struct h
 {
 	bool suspended = request->state == REQUEST_SUSPENDED;
 
+	if ((unsigned) status < HTTP_STATUSES)
+		request->server->metrics.answers[status]++;
+	if (!request->handed)
+		server_log(EVENT_REQUEST_REFUSED, LOG_NUMBER("status", status), LOG_TEXT("method", request->method),
+			LOG_TEXT("path", request->path));
 	request->status = status;
 	request->answer = body;
 	request->large = request->large || body.length > LARGE_BODY;
@@ -450,7 +460,7 @@ static void suspend(struct http_request *request)
 	request->state = REQUEST_SUSPENDED;
 	MHD_suspend_connection(request->connection);
 	(void) MHD_set_connection_option(
-		request->connection, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned) LIMIT_CONNECTION_IDLE_S + 1);
+		request->connection, MHD_CONNECTION_OPTION_TIMEOUT, request->server->idle_s + 1);
 }
 
 static enum MHD_Result request_complete(struct http_request *request)
@@ -502,15 +512,31 @@ static enum MHD_Result on_mhd_request(void *context, struct MHD_Connection *conn
 	return MHD_YES;
 }
 
-static void on_mhd_completed(void *context UTIL_UNUSED, struct MHD_Connection *connection, void **slot,
-	enum MHD_RequestTerminationCode reason UTIL_UNUSED)
+static void note_client_gone(struct http_server *server, const struct http_request *request)
 {
+	bool early = request->state == REQUEST_READING;
+
+	if (early)
+		server->metrics.gone_early++;
+	else
+		server->metrics.gone_late++;
+	server_log(EVENT_CLIENT_GONE, LOG_TEXT("before", early ? "the end of its request" : "the end of the answer"),
+		LOG_NUMBER("status", request->status));
+}
+
+static void on_mhd_completed(
+	void *context, struct MHD_Connection *connection, void **slot, enum MHD_RequestTerminationCode reason)
+{
+	struct http_server *server = context;
 	struct http_request *request = *slot;
 
 	*slot = NULL;
-	(void) MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned) LIMIT_CONNECTION_IDLE_S);
-	if (request != NULL)
-		request_free(request);
+	(void) MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, server->idle_s);
+	if (request == NULL)
+		return;
+	if (reason != MHD_REQUEST_TERMINATED_COMPLETED_OK && reason != MHD_REQUEST_TERMINATED_DAEMON_SHUTDOWN)
+		note_client_gone(server, request);
+	request_free(request);
 }
 
 /* MHD takes a short read for "nothing more for now" and waits for the next edge of its edge-triggered epoll;
@@ -524,6 +550,8 @@ static void on_connection_end(void *context, uint32_t events UTIL_UNUSED)
 	loop_unwatch(server->loop, &connection->end);
 	connection->next_ended = server->ended;
 	server->ended = connection;
+	if (server->seldom)
+		loop_timer_set(server->loop, &server->turn, loop_now_ms());
 }
 
 /* Gives MHD the missing edge, which EPOLL_CTL_MOD makes, once there is nothing but the end left to read. A
@@ -630,9 +658,24 @@ static int pump(void *context)
 	return 0;
 }
 
-/* The work is done by pump() before the next wait; this only ends the present one. */
-static void on_mhd_events(void *context UTIL_UNUSED, uint32_t events UTIL_UNUSED)
+static void on_turn(void *context)
 {
+	struct http_server *server = context;
+	int wait_ms = pump(server);
+
+	if (wait_ms >= 0)
+		loop_timer_set(server->loop, &server->turn, loop_now_ms() + (unsigned) wait_ms);
+	else
+		loop_timer_clear(server->loop, &server->turn);
+}
+
+/* The work is done by pump() before the next wait; this only ends the present one. */
+static void on_mhd_events(void *context, uint32_t events UTIL_UNUSED)
+{
+	struct http_server *server = context;
+
+	if (server->seldom)
+		on_turn(server);
 }
 
 static void freeaddrinfop(struct addrinfo **addresses)
@@ -641,7 +684,7 @@ static void freeaddrinfop(struct addrinfo **addresses)
 		freeaddrinfo(*addresses);
 }
 
-static int open_listener(const char *host, const char *port, int *ret_fd, struct err *err)
+static int open_listener(const char *host, const char *port, const char *port_option, int *ret_fd, struct err *err)
 {
 	const struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
 	__attribute__((cleanup(freeaddrinfop))) struct addrinfo *addresses = NULL;
@@ -658,8 +701,9 @@ static int open_listener(const char *host, const char *port, int *ret_fd, struct
 		return err_errno(err, -errno, "cannot open a socket");
 	(void) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (bind(fd, addresses->ai_addr, addresses->ai_addrlen) < 0 || listen(fd, SOMAXCONN) < 0)
-		return err_errno(err, -errno, "cannot listen on port %s (--port, PYACTION_PORT) of %s", port,
+		return err_errno(err, -errno, "cannot listen on port %s (%s) of %s", port, port_option,
 			host != NULL && host[0] != '\0' ? host : "all interfaces");
+	server_log(EVENT_LISTENING, LOG_TEXT("host", host), LOG_TEXT("port", port), LOG_TEXT("option", port_option));
 
 	*ret_fd = steal_fd(&fd);
 	return 0;
@@ -718,9 +762,10 @@ static void on_other_port_pause_over(void *context)
 	(void) loop_watch(server->loop, &server->other_port, EPOLLIN, &err);
 }
 
-int http_listen_also(struct http_server *server, const char *host, const char *port, struct err *err)
+int http_listen_also(
+	struct http_server *server, const char *host, const char *port, const char *port_option, struct err *err)
 {
-	int r = open_listener(host, port, &server->other_port.fd, err);
+	int r = open_listener(host, port, port_option, &server->other_port.fd, err);
 
 	return r < 0 ? r : loop_watch(server->loop, &server->other_port, EPOLLIN, err);
 }
@@ -740,7 +785,11 @@ int http_start(struct http_server **ret_server, struct loop *loop, const struct 
 	server->other_port = (struct watch) { .fd = -1, .on_ready = on_other_port_ready, .context = server };
 	server->trim = (struct timer) { .on_due = on_trim_due };
 	server->other_port_pause = (struct timer) { .on_due = on_other_port_pause_over, .context = server };
-	r = open_listener(config->host, config->port, &listen_fd, err);
+	server->seldom = config->seldom;
+	server->turn = (struct timer) { .on_due = on_turn, .context = server };
+	server->idle_s = config->idle_s > 0 ? config->idle_s : LIMIT_CONNECTION_IDLE_S;
+	server->max_connections = config->max_connections > 0 ? config->max_connections : connection_limit();
+	r = open_listener(config->host, config->port, config->port_option, &listen_fd, err);
 	if (r < 0)
 		return r;
 
@@ -748,9 +797,9 @@ int http_start(struct http_server **ret_server, struct loop *loop, const struct 
 	server->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_mhd_request,
 		server, MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_COMPAT_SIGPIPE_OPTION, MHD_OPTION_NOTIFY_COMPLETED,
 		on_mhd_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_mhd_connection, server,
-		MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_CONNECTION_TIMEOUT,
-		(unsigned) LIMIT_CONNECTION_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, LIMIT_CONNECTION_MEMORY,
-		MHD_OPTION_CONNECTION_LIMIT, connection_limit(), MHD_OPTION_END);
+		MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_CONNECTION_TIMEOUT, server->idle_s,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, LIMIT_CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
+		server->max_connections, MHD_OPTION_END);
 	if (server->daemon == NULL) {
 		fd_close(listen_fd);
 		return err_set(err, -EIO, "cannot start the HTTP server");
@@ -762,10 +811,12 @@ int http_start(struct http_server **ret_server, struct loop *loop, const struct 
 		return err_set(err, -EIO, "the HTTP server has no epoll descriptor");
 	server->mhd_events.fd = info->epoll_fd;
 	server->mhd_events.on_ready = on_mhd_events;
+	server->mhd_events.context = server;
 	r = loop_watch(loop, &server->mhd_events, EPOLLIN, err);
 	if (r < 0)
 		return r;
-	loop_set_before_wait(loop, pump, server);
+	if (!server->seldom)
+		loop_set_before_wait(loop, pump, server);
 
 	*ret_server = steal_ptr(&server);
 	return 0;
@@ -800,15 +851,28 @@ void http_stop_listening(struct http_server *server)
 	server->other_port.fd = -1;
 }
 
+static unsigned count_connections(const struct http_server *server)
+{
+	return MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)->num_connections;
+}
+
+void http_describe(const struct http_server *server, struct http_description *ret_description)
+{
+	*ret_description = (struct http_description) {
+		.connections = count_connections(server),
+		.max_connections = server->max_connections,
+		.pending = server->pending,
+		.metrics = &server->metrics,
+	};
+}
+
 bool http_is_idle(const struct http_server *server)
 {
 	enum { LINGER_MS = 50 }; /* for a request that was on its way to an open connection */
-	unsigned connections =
-		MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)->num_connections;
 
 	if (server->pending > 0)
 		return false;
-	return server->listening || connections == 0 || loop_now_ms() >= server->stopped_ms + LINGER_MS;
+	return server->listening || count_connections(server) == 0 || loop_now_ms() >= server->stopped_ms + LINGER_MS;
 }
 
 void http_free(struct http_server *server)
@@ -816,11 +880,13 @@ void http_free(struct http_server *server)
 	if (server == NULL)
 		return;
 	if (server->daemon != NULL) {
-		loop_set_before_wait(server->loop, NULL, NULL);
+		if (!server->seldom)
+			loop_set_before_wait(server->loop, NULL, NULL);
 		loop_unwatch(server->loop, &server->mhd_events);
 		http_stop_listening(server);
 		MHD_stop_daemon(server->daemon);
 	}
+	loop_timer_clear(server->loop, &server->turn);
 	loop_timer_clear(server->loop, &server->trim); /* requests that end with the daemon set it */
 	free(server);
 }

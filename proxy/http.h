@@ -14,6 +14,7 @@
 #include "loop.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct http_server;
 struct http_request;
@@ -29,7 +30,30 @@ struct http_callbacks {
 struct http_config {
 	const char *host; /* numeric address or name; NULL or "" for all interfaces */
 	const char *port;
-	size_t max_body; /* bytes; a longer body is answered 413 */
+	size_t max_body;          /* bytes; a longer body is answered 413 */
+	const char *port_option;  /* what the port comes from, for messages */
+	unsigned max_connections; /* 0: as many as the limit of open files allows */
+	unsigned idle_s;          /* a silent connection is closed then; 0: LIMIT_CONNECTION_IDLE_S */
+	/* Works only when something has come for it, instead of in every turn of the loop: for a second server, seldom
+	 * asked, whose owner answers at once. */
+	bool seldom;
+};
+
+enum { HTTP_STATUSES = 600 };
+
+/* What has been, since the start. */
+struct http_metrics {
+	uint64_t answers[HTTP_STATUSES]; /* by status; those that libmicrohttpd gives by itself are not among them */
+	uint64_t gone_early;             /* clients that went away before the end of their request */
+	uint64_t gone_late;              /* or before the end of its answer */
+};
+
+/* What is now. */
+struct http_description {
+	unsigned connections;
+	unsigned max_connections;
+	size_t pending; /* requests that wait for their answers */
+	const struct http_metrics *metrics;
 };
 
 /* An answer's body: bytes that free() releases. */
@@ -53,19 +77,23 @@ enum http_status {
 	HTTP_SERVICE_UNAVAILABLE = 503,
 };
 
-/* Listens and serves inside loop (takes over its before-wait hook). Does not answer anything before
+/* Listens and serves inside loop (takes over its before-wait hook, unless it is seldom asked). Does not answer anything before
  * loop_run(). callbacks are copied. */
 int http_start(struct http_server **ret_server, struct loop *loop, const struct http_config *config,
 	const struct http_callbacks *callbacks, struct err *err) UTIL_MUST_CHECK;
 
-/* Listens on one more port. */
-int http_listen_also(struct http_server *server, const char *host, const char *port, struct err *err) UTIL_MUST_CHECK;
+/* Listens on one more port; port_option is what it comes from. */
+int http_listen_also(struct http_server *server, const char *host, const char *port, const char *port_option,
+	struct err *err) UTIL_MUST_CHECK;
 
 /* Refuses new connections; what has been accepted goes on. */
 void http_stop_listening(struct http_server *server);
 
 /* True when no request waits for its answer or has its answer under way. */
 bool http_is_idle(const struct http_server *server);
+
+/* The metrics are the server's. */
+void http_describe(const struct http_server *server, struct http_description *ret_description);
 
 /* Closes everything. Every request must have been answered. */
 void http_free(struct http_server *server);

@@ -5,8 +5,6 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Length of the UTF-8 sequence at text (1 to 4), 0 when it is none: overlong forms, surrogates and values
- * over U+10FFFF included (RFC 3629). */
 static size_t utf8_sequence(const unsigned char *text, size_t length)
 {
 	uint32_t code;
@@ -35,6 +33,11 @@ static size_t utf8_sequence(const unsigned char *text, size_t length)
 	if (count == 4 && (code < 0x10000 || code > 0x10ffff))
 		return 0;
 	return count;
+}
+
+size_t json_utf8_sequence(const char *text, size_t length)
+{
+	return utf8_sequence((const unsigned char *) text, length);
 }
 
 bool json_is_utf8(const char *text, size_t length, size_t *ret_offset)

@@ -23,6 +23,10 @@ void json_write_string(FILE *out, const char *text, size_t length);
 /* {"error":"text"} and a newline, for free(); NULL when out of memory. */
 char *json_error_document(const char *text, size_t *ret_length) UTIL_MUST_CHECK;
 
+/* Length of the UTF-8 sequence that text, which is not empty, begins with (1 to 4), 0 when it is none: overlong forms,
+ * surrogates and values over U+10FFFF included (RFC 3629). */
+size_t json_utf8_sequence(const char *text, size_t length);
+
 /* Whether text is UTF-8 (RFC 3629); where it is not, ret_offset is that of the first bad byte. */
 bool json_is_utf8(const char *text, size_t length, size_t *ret_offset) UTIL_MUST_CHECK;
 

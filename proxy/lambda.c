@@ -7,6 +7,7 @@
 #include "door.h"
 #include "json.h"
 #include "limits.h"
+#include "server_log.h"
 
 #include <ctype.h>
 #include <stdarg.h>
@@ -144,6 +145,14 @@ static void answer_result(struct call *call, struct outcome *outcome)
 	http_answer(call->request, HTTP_OK, door_take_payload(outcome));
 }
 
+static void answer_too_large(struct call *call, const struct outcome *outcome)
+{
+	server_log(EVENT_RESULT_TOO_LARGE, LOG_TEXT("activation_id", call->id),
+		LOG_NUMBER("bytes", door_payload_size(outcome)), LOG_NUMBER("max_response", call->max_response));
+	answer_failure(call, "Function.ResponseSizeTooLarge",
+		"Response payload size exceeded maximum allowed payload size (%zu bytes).", call->max_response);
+}
+
 static void answer_outcome(struct call *call, struct outcome *outcome)
 {
 	struct http_request *request = call->request;
@@ -153,8 +162,7 @@ static void answer_outcome(struct call *call, struct outcome *outcome)
 	if (type != NULL)
 		answer_failure(call, type, "RequestId: %s Error: %s", call->id, text);
 	else if (is_too_large(call, outcome))
-		answer_failure(call, "Function.ResponseSizeTooLarge",
-			"Response payload size exceeded maximum allowed payload size (%zu bytes).", call->max_response);
+		answer_too_large(call, outcome);
 	else if (outcome->kind == OUTCOME_BAD_REQUEST)
 		answer_refusal(request, HTTP_BAD_REQUEST, "InvalidRequestContentException",
 			"Could not parse request body into json.");

@@ -62,3 +62,16 @@
 /* Memory MHD may use for one connection: header block, and the chunk in which bodies arrive. It is zeroed for
  * each request, and comes from mmap when it is larger than this: 60 us for each new connection (measured). */
 #define LIMIT_CONNECTION_MEMORY ((size_t) 32 << 10)
+
+/* A line of the proxy's own log, its newline included: longer ones are cut. Not above PIPE_BUF, 4096: what is written
+ * to a pipe in one piece. */
+#define LIMIT_LOG_LINE 4096
+
+/* Of an activation's id, in that log. */
+#define LIMIT_LOGGED_ID 64
+
+/* The status port: connections at a time (further ones wait in the backlog), what is sent to it, and how long a
+ * connection may be silent. Small, for each of them takes from what the function's callers may have. */
+#define LIMIT_STATUS_CONNECTIONS 16
+#define LIMIT_STATUS_BODY ((size_t) 4096)
+#define LIMIT_STATUS_IDLE_S 10

@@ -1,5 +1,7 @@
 #include "logs.h"
 
+#include "server_log.h"
+
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
@@ -33,6 +35,7 @@ struct stream {
 	enum blocking blocking;
 	bool line_open;   /* the last byte written was no newline */
 	bool dead;        /* the target takes nothing any more, ever */
+	bool lossy;       /* some was dropped, and it has been said */
 	int markers_due;  /* to be written once bytes_due have passed */
 	bool ending;      /* an activation's end is waiting for bytes_due and markers_due */
 	size_t bytes_due; /* of the pipe, that belong to the activation that ends */
@@ -109,6 +112,15 @@ static size_t writable_now(const struct stream *stream, size_t length)
 	return length < PIPE_BUF ? length : PIPE_BUF;
 }
 
+/* Said once for each stream, for what is lost may be megabytes in small pieces. */
+static void note_loss(struct stream *stream, int error)
+{
+	if (!stream->lossy)
+		server_log(EVENT_OUTPUT_LOST, LOG_NUMBER("stream", stream - stream->logs->streams + 1),
+			LOG_TEXT("error", strerror(error)));
+	stream->lossy = true;
+}
+
 /* Writes the buffer as far as it goes. Returns false when the target must be waited for. */
 static bool write_out(struct stream *stream)
 {
@@ -122,6 +134,7 @@ static bool write_out(struct stream *stream)
 		if (written < 0 && !stream->dead && (errno == EINTR || errno == EAGAIN))
 			return errno == EINTR ? write_out(stream) : false;
 		if (written < 0) { /* nobody can take it: dropped */
+			note_loss(stream, errno);
 			stream->dead = stream->dead || errno == EPIPE || errno == EBADF;
 			written = (ssize_t) (stream->filled - stream->offset);
 		}

@@ -1,8 +1,10 @@
 /* pyaction: command line, wiring, and the order of stopping. */
 #include "door.h"
 #include "health.h"
+#include "limits.h"
 #include "options.h"
 #include "spawn.h"
+#include "status.h"
 
 #include <cjson/cJSON.h>
 #include <dirent.h>
@@ -29,6 +31,8 @@ struct server {
 	struct logs *logs;
 	struct function *function;
 	struct http_server *http;
+	struct http_server *status; /* NULL where there is none */
+	struct status_source status_source;
 	struct building building;
 	const char *code, *handler; /* of a function that is there at the start, for messages */
 	enum exit_status exit_status;
@@ -74,23 +78,28 @@ static void on_stop_due(void *context)
 		function_stop(server->function);
 		idle = function_is_idle(server->function);
 	}
-	if (since_ms >= server->grace_ms && !function_is_idle(server->function))
+	if (since_ms >= server->grace_ms && !function_is_idle(server->function)) {
+		server_log(EVENT_GRACE_OVER, LOG_NUMBER("grace_ms", server->grace_ms));
 		function_abort(server->function);
+	}
 	if (!server->drain && (idle || since_ms >= server->grace_ms + STOP_ANSWERS_MS))
 		loop_stop(server->loop);
 	else
 		loop_timer_set(server->loop, &server->stop_timer, now_ms + STOP_POLL_MS);
 }
 
-static void on_signal(void *context, int signal_number UTIL_UNUSED)
+static void on_signal(void *context, int signal_number)
 {
 	struct server *server = context;
 
 	if (server->stop_since_ms != 0) {
+		server_log(EVENT_STOP_HURRIED, LOG_NUMBER("signal", signal_number));
 		/* Asked twice: no more grace. */
 		server->stop_since_ms = loop_now_ms() - server->grace_ms - STOP_ANSWERS_MS;
 		return;
 	}
+	server_log(
+		EVENT_SERVER_STOPPING, LOG_NUMBER("signal", signal_number), LOG_NUMBER("grace_ms", server->grace_ms));
 	server->stop_since_ms = loop_now_ms();
 	http_stop_listening(server->http);
 	if (!server->drain)
@@ -180,6 +189,8 @@ static void on_loaded(void *context, struct outcome *outcome)
 	if (outcome->kind == OUTCOME_INITIALIZED || outcome->kind == OUTCOME_STOPPING)
 		return;
 	print_load_failure(server, outcome);
+	server_log(EVENT_LOAD_FAILED, LOG_TEXT("code", server->code), LOG_TEXT("handler", server->handler),
+		LOG_TEXT("outcome", outcome_name(outcome->kind)));
 	server->exit_status = EXIT_FUNCTION;
 	on_signal(server, SIGTERM);
 }
@@ -218,11 +229,12 @@ static int listen_for_scf(struct server *server, const struct options *options, 
 
 	if (port == NULL || strcmp(port, options->port) == 0)
 		return 0;
-	r = http_listen_also(server->http, options->host, port, err);
+	r = http_listen_also(server->http, options->host, port, "--scf-port, PYACTION_SCF_PORT", err);
 	if (r == 0 || options->scf_port != NULL)
 		return r;
 	/* Nobody asked for it: on a laptop somebody else may have it. */
-	(void) fprintf(stderr, "pyaction: %s; go on without it (--scf-port, PYACTION_SCF_PORT)\n", err->text);
+	(void) fprintf(stderr, "pyaction: %s; go on without it\n", err->text);
+	server_log(EVENT_PORT_MISSED, LOG_TEXT("error", err->text));
 	return 0;
 }
 
@@ -247,7 +259,10 @@ static int start_function(struct server *server, const struct options *options, 
 static int start_http(struct server *server, const struct options *options, struct err *err)
 {
 	const struct http_config config = {
-		.host = options->host, .port = options->port, .max_body = options->max_body
+		.host = options->host,
+		.port = options->port,
+		.port_option = "--port, PYACTION_PORT",
+		.max_body = options->max_body,
 	};
 	struct http_callbacks callbacks;
 
@@ -257,6 +272,29 @@ static int start_http(struct server *server, const struct options *options, stru
 		.knative = options->knative };
 	callbacks = doors_callbacks(&server->building);
 	return http_start(&server->http, server->loop, &config, &callbacks, err);
+}
+
+/* A server of its own, so that pollers find it when the function's port has all the connections that it can have. */
+static int start_status(struct server *server, const struct options *options, struct err *err)
+{
+	const struct http_config config = {
+		.host = options->host,
+		.port = options->status_port,
+		.port_option = "--status-port, PYACTION_STATUS_PORT",
+		.max_body = LIMIT_STATUS_BODY,
+		.max_connections = LIMIT_STATUS_CONNECTIONS,
+		.idle_s = LIMIT_STATUS_IDLE_S,
+		.seldom = true,
+	};
+	struct http_callbacks callbacks = status_callbacks(&server->status_source);
+
+	if (options->status_port == NULL)
+		return 0;
+	server->status_source.function = server->function;
+	server->status_source.http = server->http;
+	(void) clock_gettime(CLOCK_REALTIME, &server->status_source.started);
+	server->status_source.started_ms = loop_now_ms();
+	return http_start(&server->status, server->loop, &config, &callbacks, err);
 }
 
 static int serve(struct server *server, const struct options *options, struct envelope *envelope, struct err *err)
@@ -274,7 +312,8 @@ static int serve(struct server *server, const struct options *options, struct en
 	server->stop_timer = (struct timer) { .on_due = on_stop_due, .context = server };
 	/* Started first: the interpreter comes up while the rest does. */
 	if ((r = start_function(server, options, err)) < 0 || (r = start_http(server, options, err)) < 0 ||
-		(r = listen_for_scf(server, options, other_port, err)) < 0)
+		(r = listen_for_scf(server, options, other_port, err)) < 0 ||
+		(r = start_status(server, options, err)) < 0)
 		return r;
 	loop_set_on_signal(server->loop, on_signal, server);
 	if (server->code != NULL)
@@ -288,6 +327,7 @@ static void shut_down(struct server *server)
 {
 	if (server->function != NULL)
 		function_abort(server->function);
+	http_free(server->status);
 	http_free(server->http);
 	/* Before the code is removed: nobody is left then to write there. */
 	if (server->loop != NULL)
@@ -308,13 +348,84 @@ static enum exit_status compile(const char *handler)
 	return EXIT_SERVER;
 }
 
-int main(int argc, char **argv)
+static int open_log(const struct options *options, struct err *err)
 {
-	struct server server = { 0 };
+	int r;
+
+	if (options->log_file == NULL)
+		return 0;
+	r = server_log_open(options->log_file, options->log_format, options->log_level, err);
+	if (r < 0)
+		return r;
+	server_log(EVENT_SERVER_STARTED, LOG_TEXT("version", PYACTION_VERSION), LOG_NUMBER("pid", getpid()),
+		LOG_TEXT("log_level", log_level_name(options->log_level)), LOG_TEXT("code", options->code),
+		LOG_TEXT("handler", options->handler), LOG_TEXT("convention", options->convention),
+		LOG_NUMBER(
+			options->limits.timeout_ms != LIMITS_DEFAULT ? "timeout_ms" : NULL, options->limits.timeout_ms),
+		LOG_NUMBER(options->limits.memory_mb != LIMITS_DEFAULT ? "memory_mb" : NULL, options->limits.memory_mb),
+		LOG_TEXT("work_dir", options->work_dir), LOG_NUMBER("max_body", options->max_body),
+		LOG_NUMBER("grace_ms", options->grace_ms), LOG_TEXT("knative", options->knative ? "yes" : NULL));
+	return 0;
+}
+
+/* The console is told, and the log where there is one. */
+static void tell_start_failure(const char *text)
+{
+	(void) fprintf(stderr, "pyaction: %s\n", text);
+	server_log(EVENT_START_FAILED, LOG_TEXT("error", text));
+}
+
+static void set_up_process(void)
+{
+	/* Large bodies come from the heap, which keeps what they took until http.c gives it back. */
+	(void) mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
+	(void) mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD);
+	(void) signal(SIGPIPE, SIG_IGN);
+	(void) signal(SIGXFSZ, SIG_IGN); /* a log file at its limit of size is no reason to end */
+	/* Orphans of the function come to us also when we are not PID 1, to be reaped and, at the end, killed. */
+	(void) prctl(PR_SET_CHILD_SUBREAPER, 1);
+}
+
+/* Serves until it is asked to stop. */
+static enum exit_status run_server(const struct options *options)
+{
+	struct server server = { .code = find_code(options) };
 	struct envelope envelope = { 0 };
 	cleanup_free char *handler = NULL;
+	struct err err;
+	int r;
+
+	if (server.code != NULL) {
+		r = envelope_from_path(&envelope, server.code, options->handler, &err);
+		if (r < 0) {
+			(void) err_wrap(&err, r, "--code (PYACTION_CODE)");
+			tell_start_failure(err.text);
+			return EXIT_FUNCTION;
+		}
+		handler = strdup(envelope.handler);
+		server.handler = handler;
+	}
+	find_program("pyrunner", server.runner_path, sizeof(server.runner_path));
+	find_program("pyunpack", server.unzip_path, sizeof(server.unzip_path));
+	find_program("pyuntar", server.untar_path, sizeof(server.untar_path));
+	find_program("pyprecompile", server.precompiler_path, sizeof(server.precompiler_path));
+
+	r = serve(&server, options, &envelope, &err);
+	shut_down(&server);
+	envelope_done(&envelope);
+	if (r < 0) {
+		tell_start_failure(err.text);
+		return EXIT_SERVER;
+	}
+	server_log(EVENT_SERVER_STOPPED, LOG_NUMBER("exit_status", server.exit_status));
+	return server.exit_status;
+}
+
+int main(int argc, char **argv)
+{
 	struct options options;
 	struct err err;
+	bool serving;
 	int r;
 
 	open_standard_descriptors();
@@ -327,40 +438,12 @@ int main(int argc, char **argv)
 		return EXIT_STOPPED;
 	if (r == OPTIONS_COMPILE)
 		return (int) compile(options.compile);
-	if (r == OPTIONS_HEALTH) {
-		r = health_check(options.host, options.port, &err);
-		if (r < 0)
-			(void) fprintf(stderr, "pyaction: %s\n", err.text);
-		return r < 0 ? EXIT_SERVER : EXIT_STOPPED;
-	}
-	server.code = find_code(&options);
-	if (server.code != NULL) {
-		r = envelope_from_path(&envelope, server.code, options.handler, &err);
-		if (r < 0) {
-			(void) fprintf(stderr, "pyaction: %s (--code, PYACTION_CODE)\n", err.text);
-			return EXIT_FUNCTION;
-		}
-		handler = strdup(envelope.handler);
-		server.handler = handler;
-	}
-
-	/* Large bodies come from the heap, which keeps what they took until http.c gives it back. */
-	(void) mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
-	(void) mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD);
-	(void) signal(SIGPIPE, SIG_IGN);
-	/* Orphans of the function come to us also when we are not PID 1, to be reaped and, at the end, killed. */
-	(void) prctl(PR_SET_CHILD_SUBREAPER, 1);
-	find_program("pyrunner", server.runner_path, sizeof(server.runner_path));
-	find_program("pyunpack", server.unzip_path, sizeof(server.unzip_path));
-	find_program("pyuntar", server.untar_path, sizeof(server.untar_path));
-	find_program("pyprecompile", server.precompiler_path, sizeof(server.precompiler_path));
-
-	r = serve(&server, &options, &envelope, &err);
-	shut_down(&server);
-	envelope_done(&envelope);
+	set_up_process();
+	serving = r == OPTIONS_RUN;
+	r = serving ? open_log(&options, &err) : health_check(options.host, options.port, &err);
 	if (r < 0) {
 		(void) fprintf(stderr, "pyaction: %s\n", err.text);
 		return EXIT_SERVER;
 	}
-	return (int) server.exit_status;
+	return serving ? (int) run_server(&options) : EXIT_STOPPED;
 }

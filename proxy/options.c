@@ -24,6 +24,9 @@ enum option_id {
 	OPTION_MAX_BODY,
 	OPTION_WORK_DIR,
 	OPTION_RUNNER,
+	OPTION_STATUS_PORT,
+	OPTION_LOG_FILE,
+	OPTION_LOG_FORMAT,
 	OPTION_LOG_LEVEL,
 	OPTION_COUNT
 };
@@ -56,8 +59,16 @@ static const struct {
 		"refuse larger events at the doors of Lambda and SCF (default: 6M, Lambda's asynchronous ones 1M)" },
 	[OPTION_MAX_RESPONSE] = { "max-response", "PYACTION_MAX_RESPONSE", "BYTES",
 		"refuse larger results there (default: 6M; Lambda 100 bytes more)" },
+	[OPTION_STATUS_PORT] = { "status-port", "PYACTION_STATUS_PORT", "PORT",
+		"answer GET /status (JSON) and GET /metrics (Prometheus) on this port; 0 for none (default: 0)" },
+	[OPTION_LOG_FILE] = { "log-file", "PYACTION_LOG_FILE", "PLACE",
+		"write the server's own log there: a file, a named pipe, a device, or fd:N for a descriptor that is open\n"
+		"        at the start (default: none)" },
+	[OPTION_LOG_FORMAT] = { "log-format", "PYACTION_LOG_FORMAT", "FORMAT",
+		"text, or json, an object on each line (default: text)" },
 	[OPTION_LOG_LEVEL] = { "log-level", "PYACTION_LOG_LEVEL", "LEVEL",
-		"error; or info, to be told on stderr which convention was chosen and why (default: error)" },
+		"how much that log says: error, warning, info or debug (default: info). Without a --log-file, info and\n"
+		"        debug say on stderr which convention was chosen and why, and nothing else (default: error)" },
 	[OPTION_MAX_BODY] = { "max-body", "PYACTION_MAX_BODY", "BYTES",
 		"refuse request bodies over this size; K, M and G multiply (default: 80M)" },
 	[OPTION_WORK_DIR] = { "work-dir", "PYACTION_WORK_DIR", "DIR",
@@ -155,6 +166,23 @@ static int bad_value(enum option_id id, const char *value, const char *expected,
 		descriptions[id].variable, value, expected);
 }
 
+static int interpret_log(struct options *options, const char *const values[OPTION_COUNT], struct err *err)
+{
+	const char *value;
+
+	options->log_file = values[OPTION_LOG_FILE];
+	options->log_level = options->log_file != NULL ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR;
+	options->log_format = LOG_FORMAT_TEXT;
+	if ((value = values[OPTION_LOG_LEVEL]) != NULL && log_level_parse(value, &options->log_level) < 0)
+		return bad_value(OPTION_LOG_LEVEL, value, "error, warning, info or debug", err);
+	if ((value = values[OPTION_LOG_FORMAT]) != NULL && strcmp(value, "json") == 0)
+		options->log_format = LOG_FORMAT_JSON;
+	else if (value != NULL && strcmp(value, "text") != 0)
+		return bad_value(OPTION_LOG_FORMAT, value, "text or json", err);
+	options->tell = options->log_file == NULL && options->log_level >= LOG_LEVEL_INFO;
+	return 0;
+}
+
 static int interpret_limits(struct options *options, const char *const values[OPTION_COUNT], struct err *err)
 {
 	static const char size_text[] = "a number of bytes up to 1G, like 1048576 or 6M";
@@ -179,10 +207,9 @@ static int interpret_limits(struct options *options, const char *const values[OP
 		known = known || strcmp(options->convention, conventions[i]) == 0;
 	if (options->convention != NULL && !known)
 		return bad_value(OPTION_CONVENTION, options->convention, "auto, openwhisk, lambda or scf", err);
-	if ((value = values[OPTION_LOG_LEVEL]) != NULL && strcmp(value, "error") != 0 && strcmp(value, "info") != 0)
-		return bad_value(OPTION_LOG_LEVEL, value, "error or info", err);
-	options->tell = value != NULL && strcmp(value, "info") == 0;
-	return 0;
+	if ((value = values[OPTION_STATUS_PORT]) != NULL && strcmp(value, "0") != 0 && check_port(value) < 0)
+		return bad_value(OPTION_STATUS_PORT, value, "a number from 0 to 65535", err);
+	return interpret_log(options, values, err);
 }
 
 static bool is_knative(void)
@@ -211,6 +238,8 @@ static int interpret(struct options *options, const char *const values[OPTION_CO
 	options->max_body = LIMIT_BODY_DEFAULT;
 
 	options->scf_port = values[OPTION_SCF_PORT];
+	if (values[OPTION_STATUS_PORT] != NULL && strcmp(values[OPTION_STATUS_PORT], "0") != 0)
+		options->status_port = values[OPTION_STATUS_PORT];
 	options->code = values[OPTION_CODE];
 	options->convention = values[OPTION_CONVENTION];
 	options->limits = (struct limits) { .timeout_ms = LIMITS_DEFAULT, .memory_mb = LIMITS_DEFAULT };

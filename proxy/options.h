@@ -2,6 +2,7 @@
 #pragma once
 
 #include "function.h"
+#include "server_log.h"
 
 /* Where an image has its function. */
 #define OPTIONS_DEFAULT_CODE "/function"
@@ -16,12 +17,16 @@ struct options {
 	const char *handler;
 	const char *code;
 	const char *convention;
-	const char *scf_port; /* "0": none */
-	const char *compile;  /* the handler of a function that is to be compiled instead of served */
-	struct limits limits; /* LIMITS_DEFAULT where nobody gave them */
-	size_t max_request;   /* bytes; SIZE_MAX: the platform's */
+	const char *scf_port;    /* "0": none */
+	const char *status_port; /* of the status; NULL, too, where it is to have none */
+	const char *log_file;    /* of the server's own log */
+	const char *compile;     /* the handler of a function that is to be compiled instead of served */
+	struct limits limits;    /* LIMITS_DEFAULT where nobody gave them */
+	size_t max_request;      /* bytes; SIZE_MAX: the platform's */
 	size_t max_response;
-	bool tell;         /* say which convention was chosen */
+	enum log_level log_level;
+	enum log_format log_format;
+	bool tell;         /* say on stderr which convention was chosen: the log has no place of its own */
 	bool knative;      /* __OW_RUNTIME_PLATFORM says so */
 	unsigned grace_ms; /* for what is under way at SIGTERM */
 };

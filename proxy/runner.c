@@ -1,6 +1,8 @@
 #include "runner.h"
 
+#include "../common/process.h"
 #include "limits.h"
+#include "server_log.h"
 #include "spawn.h"
 
 #include <fcntl.h>
@@ -157,6 +159,8 @@ static bool read_replies(struct runner *runner)
 		if (count == 0)
 			return false;
 		if (take_bytes(runner, space, (size_t) count, &err) < 0) {
+			server_log(
+				EVENT_RUNNER_MISBEHAVED, LOG_NUMBER("pid", runner->group), LOG_TEXT("error", err.text));
 			runner_kill(runner, err.text);
 			return true;
 		}
@@ -184,6 +188,10 @@ static void on_replies_ready(void *context, uint32_t events UTIL_UNUSED)
 
 static void on_exit_grace_over(void *context)
 {
+	const struct runner *runner = context;
+
+	server_log(EVENT_RUNNER_MISBEHAVED, LOG_NUMBER("pid", runner->group),
+		LOG_TEXT("error", "it closed its channel to the proxy"));
 	runner_kill(context, "it closed its channel to the proxy");
 }
 
@@ -235,8 +243,11 @@ bool runner_is_ready(struct runner *runner)
 {
 	int unasked = 0;
 
-	if (!runner->ended && !runner->busy && ioctl(runner->replies.fd, FIONREAD, &unasked) == 0 && unasked > 0)
+	if (!runner->ended && !runner->busy && ioctl(runner->replies.fd, FIONREAD, &unasked) == 0 && unasked > 0) {
+		server_log(EVENT_RUNNER_MISBEHAVED, LOG_NUMBER("pid", runner->group),
+			LOG_TEXT("error", "it spoke without being asked"));
 		runner_kill(runner, "it spoke without being asked");
+	}
 	return !runner->ended;
 }
 
@@ -260,17 +271,12 @@ static bool catches_signal(pid_t pid, int number)
 
 long runner_memory_kb(const struct runner *runner)
 {
-	char path[64], text[128] = "";
-	const char *resident;
-	cleanup_fd int fd = -1;
+	return runner->child.pid > 0 ? process_resident_kb(runner->child.pid) : 0;
+}
 
-	if (runner->child.pid <= 0)
-		return 0;
-	/* The second number is the resident pages (proc(5)). */
-	(void) snprintf(path, sizeof(path), "/proc/%d/statm", (int) runner->child.pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	resident = fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 ? strchr(text, ' ') : NULL;
-	return resident != NULL ? strtol(resident, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024) : 0;
+pid_t runner_pid(const struct runner *runner)
+{
+	return runner->child.pid;
 }
 
 bool runner_terminate(struct runner *runner)

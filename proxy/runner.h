@@ -66,6 +66,9 @@ char *runner_steal_unread(struct runner *runner, size_t *ret_length);
 /* Memory it has now, in KB; 0 when that cannot be read. */
 long runner_memory_kb(const struct runner *runner);
 
+/* Its process; 0 once that has ended. */
+pid_t runner_pid(const struct runner *runner);
+
 /* Kills it with all of its process group; no reply counts any more. on_end follows, with this reason. */
 void runner_kill(struct runner *runner, const char *reason);
 

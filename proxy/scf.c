@@ -7,6 +7,7 @@
 #include "door.h"
 #include "json.h"
 #include "limits.h"
+#include "server_log.h"
 
 #include <stdarg.h>
 #include <stdint.h>
@@ -160,6 +161,10 @@ static void on_outcome(void *context, struct outcome *outcome)
 	int code;
 	enum scf_status status = describe_failure(call, outcome, text, sizeof(text), &code);
 
+	if (status == SCF_RESPONSE_TOO_LARGE)
+		server_log(EVENT_RESULT_TOO_LARGE, LOG_TEXT("activation_id", call->id),
+			LOG_NUMBER("bytes", door_payload_size(outcome)),
+			LOG_NUMBER("max_response", call->max_response));
 	if (status != 0)
 		answer_error(call->request, call->id, status, code, text);
 	else

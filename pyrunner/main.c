@@ -1,9 +1,9 @@
 /* pyrunner: embeds CPython; for each line from the proxy calls the bootstrap's handle() and sends its reply. */
+#include "../common/process.h"
 #include "channel.h"
 #include "interpreter.h"
 #include "message.h"
 
-#include <fcntl.h>
 #include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -79,16 +79,9 @@ static long inherited_peak_kb;
 static long peak_kb(void)
 {
 	struct rusage usage = { 0 };
-	char text[64] = "";
-	const char *resident;
-	cleanup_fd int fd = -1;
 
 	(void) getrusage(RUSAGE_SELF, &usage);
-	if (usage.ru_maxrss > inherited_peak_kb)
-		return usage.ru_maxrss;
-	fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-	resident = fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 ? strchr(text, ' ') : NULL;
-	return resident != NULL ? strtol(resident, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024) : 0;
+	return usage.ru_maxrss > inherited_peak_kb ? usage.ru_maxrss : process_resident_kb(0);
 }
 
 static int send_reply(const struct channel *channel, PyObject *status, PyObject *payload)

@@ -5,7 +5,7 @@
 
 #include <sys/wait.h>
 
-enum { MOST_WORDS = 24 };
+enum { MOST_WORDS = 32 };
 
 /* What a command line and an environment are given as: words, the end marked by NULL. */
 typedef const char *const words[MOST_WORDS];
@@ -58,6 +58,10 @@ static void tell(const struct options *options)
 	tell_number("max_response", options->max_response, SIZE_MAX);
 	tell_number("grace_ms", options->grace_ms, 500);
 	tell_text("knative", options->knative ? "yes" : NULL);
+	tell_text("status_port", options->status_port);
+	tell_text("log_file", options->log_file);
+	tell_text("log_level", options->log_level != LOG_LEVEL_ERROR ? log_level_name(options->log_level) : NULL);
+	tell_text("log_format", options->log_format == LOG_FORMAT_JSON ? "json" : NULL);
 	tell_text("tell", options->tell ? "yes" : NULL);
 }
 
@@ -130,7 +134,8 @@ static void test_defaults(void)
 	check(WORDS("PYACTION_HOST=", "PYACTION_PORT=", "PYACTION_RUNNER=", "PYACTION_WORK_DIR=", "PYACTION_MAX_BODY=",
 		      "PYACTION_CODE=", "PYACTION_CONVENTION=", "PYACTION_SCF_PORT=", "PYACTION_TIMEOUT=",
 		      "PYACTION_MEMORY=", "PYACTION_MAX_REQUEST=", "PYACTION_MAX_RESPONSE=", "PYACTION_GRACE=",
-		      "PYACTION_LOG_LEVEL=", "__OW_RUNTIME_PLATFORM=", "TMPDIR="),
+		      "PYACTION_LOG_LEVEL=", "PYACTION_LOG_FILE=", "PYACTION_LOG_FORMAT=", "PYACTION_STATUS_PORT=",
+		      "__OW_RUNTIME_PLATFORM=", "TMPDIR="),
 		NOTHING, DEFAULTS, "empty variables are none");
 	check(WORDS("TMPDIR=/t"), NOTHING, "host 0.0.0.0, port 8080, runner NULL, work_dir /t, max_body 83886080",
 		"TMPDIR");
@@ -140,7 +145,7 @@ static void test_defaults(void)
 
 #define EVERYTHING                                                                                                     \
 	"host h, port 1, runner /r, work_dir /w, max_body 2, handler a.b, code /c, convention scf, scf_port 3, "       \
-	"timeout_ms 4500, memory_mb 5, max_request 6, max_response 7168, grace_ms 8000, tell yes"
+	"timeout_ms 4500, memory_mb 5, max_request 6, max_response 7168, grace_ms 8000, log_level info, tell yes"
 
 static void test_every_option(void)
 {
@@ -157,7 +162,7 @@ static void test_every_option(void)
 			"5", "--max-request", "6", "--max-response", "7K", "--grace", "8", "--log-level", "info"),
 		DEFAULTS
 		", handler a.b, code /c, convention scf, scf_port 3, timeout_ms 4500, memory_mb 5, max_request 6, "
-		"max_response 7168, grace_ms 8000, tell yes",
+		"max_response 7168, grace_ms 8000, log_level info, tell yes",
 		"... the others");
 	check(WORDS("PYACTION_HOST=h", "PYACTION_PORT=1", "PYACTION_MAX_BODY=2", "PYACTION_WORK_DIR=/w",
 		      "PYACTION_RUNNER=/r", "PYACTION_CODE=/c", "PYACTION_CONVENTION=scf", "PYACTION_SCF_PORT=3",
@@ -345,7 +350,7 @@ static void test_choices(void)
 {
 	static const char *const conventions[] = { "auto", "openwhisk", "lambda", "scf" };
 	static const char *const no_conventions[] = { "", "Auto", "aws", "lambda ", "openwhis" };
-	static const char *const no_levels[] = { "", "debug", "INFO", "infos" };
+	static const char *const no_levels[] = { "", "warn", "INFO", "infos", "0" };
 	char wanted[50];
 
 	for (size_t i = 0; i < ARRAY_SIZE(conventions); i++) {
@@ -355,10 +360,34 @@ static void test_choices(void)
 	for (size_t i = 0; i < ARRAY_SIZE(no_conventions); i++)
 		check_value(
 			"convention", "PYACTION_CONVENTION", no_conventions[i], NULL, "auto, openwhisk, lambda or scf");
-	check_value("log-level", "PYACTION_LOG_LEVEL", "info", ", tell yes", NULL);
+	check_value("log-level", "PYACTION_LOG_LEVEL", "debug", ", log_level debug, tell yes", NULL);
+	check_value("log-level", "PYACTION_LOG_LEVEL", "info", ", log_level info, tell yes", NULL);
+	check_value("log-level", "PYACTION_LOG_LEVEL", "warning", ", log_level warning", NULL);
 	check_value("log-level", "PYACTION_LOG_LEVEL", "error", "", NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(no_levels); i++)
-		check_value("log-level", "PYACTION_LOG_LEVEL", no_levels[i], NULL, "error or info");
+		check_value("log-level", "PYACTION_LOG_LEVEL", no_levels[i], NULL, "error, warning, info or debug");
+	check_value("log-format", "PYACTION_LOG_FORMAT", "json", ", log_format json", NULL);
+	check_value("log-format", "PYACTION_LOG_FORMAT", "text", "", NULL);
+	check_value("log-format", "PYACTION_LOG_FORMAT", "JSON", NULL, "text or json");
+}
+
+/* A log with a place of its own says more, and nothing on stderr. */
+static void test_log_file(void)
+{
+	check_value("log-file", "PYACTION_LOG_FILE", "/l", ", log_file /l, log_level info", NULL);
+	check(NOTHING, WORDS("--log-file=fd:7", "--log-level=error"), DEFAULTS ", log_file fd:7", "a level of its own");
+	check(NOTHING, WORDS("--log-level=debug", "--log-file=l"), DEFAULTS ", log_file l, log_level debug",
+		"... in another order");
+}
+
+static void test_status_port(void)
+{
+	static const char *const bad[] = { "", "-1", "65536", "9000x", " 9", "none" };
+
+	check_value("status-port", "PYACTION_STATUS_PORT", "0", "", NULL);
+	check_value("status-port", "PYACTION_STATUS_PORT", "65535", ", status_port 65535", NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		check_value("status-port", "PYACTION_STATUS_PORT", bad[i], NULL, "a number from 0 to 65535");
 }
 
 static void test_knative(void)
@@ -422,7 +451,8 @@ static void test_help_and_version(void)
 		"--grace", "--max-request", "--max-response", "--log-level", "[HANDLER]", "PYACTION_HOST",
 		"PYACTION_PORT", "PYACTION_MAX_BODY", "PYACTION_WORK_DIR", "PYACTION_RUNNER", "PYACTION_SCF_PORT",
 		"PYACTION_CODE", "PYACTION_CONVENTION", "PYACTION_TIMEOUT", "PYACTION_MEMORY", "PYACTION_GRACE",
-		"PYACTION_MAX_REQUEST", "PYACTION_MAX_RESPONSE", "PYACTION_LOG_LEVEL", "PYACTION_MAIN" };
+		"PYACTION_MAX_REQUEST", "PYACTION_MAX_RESPONSE", "PYACTION_LOG_LEVEL", "PYACTION_MAIN", "--log-file",
+		"--log-format", "--status-port", "PYACTION_LOG_FILE", "PYACTION_LOG_FORMAT", "PYACTION_STATUS_PORT" };
 	const char *help;
 	bool all = true;
 
@@ -454,6 +484,8 @@ int main(void)
 	test_max_sizes();
 	test_scf_port();
 	test_choices();
+	test_log_file();
+	test_status_port();
 	test_knative();
 	test_health();
 	test_compile();

@@ -1,0 +1,349 @@
+"""The proxy's own log: where it goes, what it says, and that it is neither the function's nor in anybody's way."""
+
+import json
+import os
+import pathlib
+import re
+import resource
+import signal
+import subprocess
+from typing import Any, Callable, Dict, List
+
+import pytest
+
+from .harness import EXECUTABLE, MARKER, PATIENCE, Server, base_environment, free_port, wait_until
+
+CODE = """
+import os, sys
+
+def main(event):
+    print("out", event.get("secret", ""))
+    print("error", file=sys.stderr)
+    if event.get("die"):
+        os._exit(3)
+    return event
+"""
+SECRET = "tr\u00e4umerei-4711"
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+LEVELS = ("error", "warning", "info", "debug")
+
+
+def records(path: pathlib.Path) -> List[Dict[str, Any]]:
+    """The lines of a JSON log, each of which must be whole and have what every line has."""
+    text = path.read_bytes().decode("utf-8")
+    assert text.endswith("\n") or not text
+    found = [json.loads(line) for line in text.splitlines()]
+    for record in found:
+        assert list(record)[:4] == ["time", "level", "event", "message"]
+        assert TIME.fullmatch(record["time"]) and record["level"] in LEVELS
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)*", record["event"])
+    assert [record["time"] for record in found] == sorted(record["time"] for record in found)
+    return found
+
+
+def events(path: pathlib.Path) -> List[str]:
+    """The names of the events of a JSON log, in their order."""
+    return [record["event"] for record in records(path)]
+
+
+def last(path: pathlib.Path, event: str) -> Dict[str, Any]:
+    """The last line about an event."""
+    return [record for record in records(path) if record["event"] == event][-1]
+
+
+@pytest.fixture
+def logging(server: Callable[..., Server], tmp_path: pathlib.Path) -> Callable[..., Server]:
+    """Return a function that starts a server with a JSON log of a level, at `log` of the server."""
+
+    def start(level: str = "info", options: Any = (), **settings: Any) -> Server:
+        path = tmp_path / "log"
+        words = ["--log-file", str(path), "--log-format", "json", "--log-level", level, *options]
+        one = server(options=words, **settings)
+        one.log = path  # type: ignore[attr-defined]
+        return one
+
+    return start
+
+
+def test_life_of_a_server(logging):
+    one = logging()
+    assert one.init(CODE).status == 200
+    assert one.run({"n": 1}, activation_id="0123456789abcdef").status == 200
+    assert one.run({"die": True}, activation_id="fedcba").status == 400
+    assert one.run({}).status == 200
+    one.signal(signal.SIGTERM)
+    assert one.wait() == 0
+    assert events(one.log) == [
+        "server_started", "runner_started", "listening",
+        "init_started", "init_ended", "activation_ended",
+        "runner_ended", "runner_started", "activation_ended",
+        "init_started", "init_ended", "activation_ended",
+        "server_stopping", "runner_discarded", "server_stopped",
+    ]
+    started, ended, died = records(one.log)[0], records(one.log)[5], records(one.log)[6]
+    assert started["pid"] == one.pid and re.fullmatch(r"\d+\.\d+\.\d+", started["version"])
+    assert (ended["activation_id"], ended["outcome"]) == ("0123456789abcdef", "success")
+    assert ended["queue_ms"] >= 0 and ended["run_ms"] > 0 and ended["peak_kb"] > 1000 and ended["waiting"] == 0
+    assert (died["level"], died["reason"], died["phase"]) == ("warning", "exit status 3", "running")
+    assert died["activation_id"] == "fedcba"
+    assert last(one.log, "init_started")["again"] == "yes"
+    assert last(one.log, "listening")["port"] == str(one.port)
+    assert last(one.log, "server_stopped")["exit_status"] == 0
+
+
+def test_function_streams_are_the_functions(logging):
+    """With the log at its fullest they hold what they hold without it."""
+    one = logging("debug")
+    assert one.init(CODE).status == 200
+    assert one.run({"die": True}).status == 400
+    assert one.run({}).status == 200
+    assert one.request("GET", "/nowhere").status == 404
+    assert one.out.content() == (b"out \n" + MARKER) * 2
+    assert one.err.content() == (b"error\n" + MARKER) * 2
+    assert "activation_started" in events(one.log)
+
+
+def test_nothing_of_the_users(logging):
+    """Neither event, result, output, code nor variables, at any level; paths of requests at debug only."""
+    one = logging("debug")
+    assert one.init(f"# {SECRET}\n{CODE}", env={"TOKEN": SECRET}).status == 200
+    assert one.run({"secret": SECRET}).json["secret"] == SECRET
+    assert one.run({"secret": SECRET, "die": True}).status == 400
+    assert one.post("/run", SECRET.encode()).status == 400
+    assert SECRET not in one.log.read_text() and SECRET.encode("unicode-escape").decode() not in one.log.read_text()
+
+
+def test_paths_are_for_debug(logging):
+    one = logging("info")
+    assert one.request("GET", "/secret").status == 404
+    assert "secret" not in one.log.read_text()
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_levels(logging, level):
+    one = logging(level)
+    assert one.init(CODE).status == 200
+    assert one.run({"die": True}).status == 400
+    found = {record["level"] for record in records(one.log)}
+    assert found == {"error": set(), "warning": {"warning"}, "info": {"warning", "info"},
+                     "debug": {"warning", "info", "debug"}}[level]
+
+
+def test_text(server, tmp_path):
+    path = tmp_path / "log"
+    one = server(env={"PYACTION_LOG_FILE": str(path)})
+    assert one.init(CODE).status == 200
+    assert one.run({}, activation_id='a"b\x1bc').status == 200
+    lines = path.read_text().splitlines()
+    assert all(re.fullmatch(rf"{TIME.pattern} (info|warning) [a-z_]+: [ -~]+", line) for line in lines), lines
+    assert len(lines) == 6 and lines[0].split()[2] == "server_started:"
+
+
+@pytest.mark.parametrize("identifier", ["x" * 5000, "a\nb\x1b[31m\u009b", "\u00e9" * 70, 17, {"a": 1}, None])
+def test_hostile_activation_id(logging, identifier):
+    one = logging("debug")
+    assert one.init(CODE).status == 200
+    assert one.run({}, activation_id=identifier).status == 200
+    told = last(one.log, "activation_ended").get("activation_id", "")
+    assert len(told.encode()) <= 64 * 3 and told.isprintable()
+    assert all(31 < byte < 127 for line in one.log.read_bytes().splitlines() for byte in line if byte < 128)
+
+
+def test_limits(logging):
+    one = logging("warning", options=["--timeout", "0.5", "--memory", "100"])
+    assert one.init("import time\ndef main(event):\n    data = bytearray(event.get('take', 0))\n"
+                    "    time.sleep(event.get('sleep', 0))\n    return {}").status == 200
+    assert one.run({"sleep": 3600}).status == 502
+    assert one.run({"take": 300 << 20}).status == 502
+    assert last(one.log, "time_limit_passed")["timeout_ms"] == 500
+    passed = last(one.log, "memory_limit_passed")
+    assert passed["memory_mb"] == 100 and passed["peak_kb"] > 100 * 1024
+    assert [record["reason"] for record in records(one.log) if record["event"] == "runner_ended"] == \
+        ["it passed a limit"] * 2
+
+
+def test_init_that_fails(logging):
+    one = logging("debug")
+    assert one.init(b"PK\x03\x04 no archive").status == 502
+    assert one.init("raise ValueError('" + SECRET + "')").status == 502
+    assert [record["outcome"] for record in records(one.log) if record["event"] == "init_ended"] == ["init_failed"] * 2
+    assert events(one.log).count("unpacking_failed") == 1
+    assert SECRET not in one.log.read_text()
+
+
+def test_client_that_goes(logging):
+    one = logging()
+    client = one.connect()
+    client.send(b"POST /run HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    client.close()
+    wait_until(lambda: "client_gone" in events(one.log), "it is said")
+    assert last(one.log, "client_gone")["before"] == "the end of its request"
+
+
+def test_result_too_large(logging):
+    one = logging("warning", options=["--max-response", "10"])
+    assert one.init("def lambda_handler(event, context):\n    return 'x' * 100", main="lambda_handler").status == 200
+    assert one.invoke({}).status == 200
+    assert one.event_invoke({}).status == 407
+    assert [(record["bytes"], record["max_response"]) for record in records(one.log)] == [(102, 10)] * 2
+
+
+def test_output_that_is_lost(logging):
+    one = logging("warning", stdout="/dev/full")
+    assert one.init(CODE).status == 200
+    for _ in range(3):
+        assert one.run({}).status == 200
+    assert [(record["stream"], record["error"]) for record in records(one.log) if record["event"] == "output_lost"] \
+        == [(1, "No space left on device")]
+
+
+def test_process_that_cannot_be_started(logging, tmp_path):
+    runner = tmp_path / "runner"
+    runner.write_text("#!/bin/sh\nexec sleep 60\n")
+    runner.chmod(0o755)
+    one = logging(options=["--runner", str(runner)])
+    runner.unlink()
+    for pid in one.runners():
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: "runner_ended" in events(one.log), "its end is said")
+    assert one.init(CODE).status == 500
+    assert last(one.log, "runner_start_failed")["error"].startswith(f"cannot start '{runner}': ")
+    assert last(one.log, "internal_error")["error"] == last(one.log, "runner_start_failed")["error"]
+
+
+def test_code_that_cannot_be_loaded(server, tmp_path):
+    path = tmp_path / "log"
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / "__main__.py").write_text(f"raise ValueError({SECRET!r})")
+    done = subprocess.run(
+        [str(EXECUTABLE), "--host", "127.0.0.1", "--port", str(free_port()), "--code", str(folder),
+         "--log-file", str(path), "--log-format", "json"],
+        stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, env=base_environment(), check=False,
+    )
+    assert done.returncode == 3
+    failed = last(path, "load_failed")
+    assert (failed["level"], failed["code"], failed["handler"]) == ("error", str(folder), "main")
+    assert last(path, "server_stopped")["exit_status"] == 3
+    assert SECRET not in path.read_text()
+
+
+def test_start_that_fails(server, tmp_path):
+    one = server()
+    path = tmp_path / "log"
+    done = subprocess.run(
+        [str(EXECUTABLE), "--host", "127.0.0.1", "--port", str(one.port), "--log-file", str(path),
+         "--log-format", "json"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, env=base_environment(), check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"pyaction: {last(path, 'start_failed')['error']}\n"
+
+
+# --- the place
+
+
+@pytest.mark.parametrize("place", ["/", "/nowhere/log", "fd:99"])
+def test_bad_place(place):
+    done = subprocess.run(
+        [str(EXECUTABLE), "--port", str(free_port()), "--log-file", place],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, env=base_environment(), check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(rf"pyaction: cannot [a-z ]+ --log-file \(PYACTION_LOG_FILE\) '{place}': .+\n", done.stderr)
+
+
+def test_descriptor(tmp_path):
+    """fd:N: and neither the runner nor what it starts has it."""
+    read_end, write_end = os.pipe()
+    code = tmp_path / "app.py"
+    code.write_text("import os\ndef main(event):\n    return {'fds': os.listdir('/proc/self/fd')}\n")
+    port = free_port()
+    with subprocess.Popen(
+        [str(EXECUTABLE), "--host", "127.0.0.1", "--port", str(port), "--code", str(code), "--log-file",
+         f"fd:{write_end}", "--log-format", "json"],
+        stdin=subprocess.DEVNULL, pass_fds=[write_end], env=base_environment(),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as process:
+        os.close(write_end)
+        with open(read_end, encoding="utf-8") as lines:
+            assert json.loads(lines.readline())["event"] == "server_started"
+            started = json.loads(lines.readline())
+            assert started["event"] == "runner_started"
+            held = [os.readlink(f"/proc/{started['pid']}/fd/{fd}") for fd in os.listdir(f"/proc/{started['pid']}/fd")]
+            assert os.readlink(f"/proc/self/fd/{read_end}") not in held
+            process.send_signal(signal.SIGTERM)
+            assert json.loads(lines.read().splitlines()[-1])["event"] == "server_stopped"
+        assert process.wait(PATIENCE) == 0
+
+
+def test_moved_and_cut(logging):
+    """As logrotate does it, with its option copytruncate and without."""
+    one = logging()
+    assert one.init(CODE).status == 200
+    old = one.log.with_name("log.1")
+    one.log.rename(old)
+
+    def reopened() -> bool:
+        assert one.run({}).status == 200
+        return one.log.exists()
+
+    wait_until(reopened, "the file is made anew")
+    assert events(one.log)[0] == "log_reopened"
+    assert events(old)[0] == "server_started"
+    os.truncate(one.log, 0)
+    assert one.run({}).status == 200
+    assert events(one.log) == ["activation_ended"]
+
+
+def test_pipe_that_nobody_reads(server, tmp_path):
+    """Requests go on; the lines are counted."""
+    path, port = tmp_path / "pipe", free_port()
+    os.mkfifo(path)
+    one = server(options=["--log-file", str(path), "--log-level", "debug", "--status-port", str(port)])
+    assert one.init(CODE).status == 200
+    client = one.connect()
+    lost = 0
+    while lost == 0:
+        for _ in range(50):
+            assert one.run({}, client=client).status == 200
+        lost = one.request("GET", "/status", port=port).json["log_lines_lost"]
+    with open(path, "rb", buffering=0) as reader:
+        data = b""
+        while b"log_lines_lost" not in data:
+            assert one.run({}, client=client).status == 200
+            data += reader.read(1 << 20) or b""
+    assert all(TIME.match(line) for line in data.decode().splitlines())
+
+
+def test_full_disk(server):
+    one = server(options=["--log-file", "/dev/full", "--log-level", "debug"])
+    assert one.init(CODE).status == 200
+    assert one.run({"n": 1}).json == {"n": 1}
+
+
+def test_limit_of_file_sizes(logging):
+    """RLIMIT_FSIZE: the signal that says so must not end the server. Lines are whole again when there is room."""
+    one = logging("debug", wrapper=["prlimit", "--fsize=5000:unlimited"])
+    assert one.init(CODE).status == 200
+    for _ in range(20):
+        assert one.run({}).status == 200
+    assert one.log.stat().st_size == 5000
+    resource.prlimit(one.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert one.run({}).status == 200
+    lines = one.log.read_text().splitlines()
+    assert [json.loads(line)["event"] for line in lines[-3:]][0] == "log_lines_lost"
+    torn = [line for line in lines if not line.endswith("}")]
+    assert len(torn) <= 1
+
+
+def test_without_a_place(server):
+    """As it was: at info and debug one line on stderr, at the others none."""
+    for level, expected in (("debug", 1), ("info", 1), ("warning", 0), ("error", 0)):
+        one = server(options=["--log-level", level])
+        assert one.init(CODE).status == 200
+        assert one.run({}).status == 200
+        text = one.err.text()
+        assert text.count("pyaction: convention openwhisk") == expected
+        assert len(text.splitlines()) == 2 + expected

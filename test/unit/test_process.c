@@ -1,0 +1,70 @@
+#include "../../common/process.h"
+
+#include "../../common/util.h"
+#include "tap.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+enum { MEGABYTES = 64, KB = MEGABYTES * 1024 };
+
+/* Takes memory, and gives it back. */
+static void take_memory(void)
+{
+	char *memory = mmap(NULL, (size_t) KB * 1024, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		bail_out("no memory");
+	memset(memory, 1, (size_t) KB * 1024);
+	(void) munmap(memory, (size_t) KB * 1024);
+}
+
+static void test_memory(void)
+{
+	long before = process_resident_kb(0), peak;
+
+	ok(before > 100 && before < KB, "resident memory of this process: %ld KB", before);
+	is_int(process_resident_kb(getpid()), process_resident_kb(0), "... likewise by its number");
+	take_memory();
+	peak = process_peak_kb(0);
+	ok(peak >= KB && peak < 2 * KB + before, "the peak remains: %ld KB", peak);
+	ok(process_resident_kb(0) < KB, "... and what it has now does not");
+}
+
+static void test_other_process(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		(void) pause();
+		_exit(0);
+	}
+	ok(process_resident_kb(pid) > 0 && process_peak_kb(pid) > 0, "another process");
+	(void) kill(pid, SIGKILL);
+	(void) waitpid(pid, NULL, 0);
+	is_int(process_resident_kb(pid), 0, "one that has ended has none");
+	is_int(process_peak_kb(pid), 0, "... and no peak");
+}
+
+static void test_open_files(void)
+{
+	unsigned before = process_open_files();
+	int fds[2];
+
+	ok(before >= 3, "this process has %u open files", before);
+	if (pipe(fds) < 0)
+		bail_out("no pipe");
+	is_int(process_open_files(), before + 2, "a pipe is two more");
+	(void) close(fds[0]);
+	(void) close(fds[1]);
+	is_int(process_open_files(), before, "... while it is open");
+}
+
+int main(void)
+{
+	test_memory();
+	test_other_process();
+	test_open_files();
+	return done_testing();
+}
