@@ -283,7 +283,8 @@ static void log_init_end(const struct function *function, enum outcome_kind kind
 		LOG_NUMBER(loaded ? "peak_kb" : NULL, function->cold_start.peak_kb));
 }
 
-static void log_end(const struct function *function, const struct invocation *invocation, const struct outcome *outcome)
+static void log_outcome(
+	const struct function *function, const struct invocation *invocation, const struct outcome *outcome)
 {
 	if (invocation->kind == INVOCATION_RUN)
 		server_log(EVENT_ACTIVATION_ENDED, LOG_TEXT("activation_id", invocation->id),
@@ -305,7 +306,7 @@ static void pop_and_tell(struct function *function, struct outcome *outcome)
 	}
 	function->queued--;
 	count_outcome(function, invocation->kind, outcome->kind);
-	log_end(function, invocation, outcome);
+	log_outcome(function, invocation, outcome);
 	invocation->on_done(invocation->context, outcome);
 	free(outcome->payload);
 	free(outcome->log);

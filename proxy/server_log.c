@@ -17,7 +17,7 @@ static const struct {
 	const char *name;
 	enum log_level level;
 	const char *text;
-} events[EVENT_COUNT] = {
+} events[LOG_EVENT_COUNT] = {
 	[EVENT_SERVER_STARTED] = { "server_started", LOG_LEVEL_INFO, "the server starts" },
 	[EVENT_LISTENING] = { "listening", LOG_LEVEL_INFO, "the server takes requests" },
 	[EVENT_PORT_MISSED] = { "port_missed", LOG_LEVEL_WARNING, "the server goes on without a port" },

@@ -51,7 +51,7 @@ enum log_event {
 	EVENT_INTERNAL_ERROR,
 	EVENT_LOG_REOPENED,
 	EVENT_LOG_LINES_LOST,
-	EVENT_COUNT
+	LOG_EVENT_COUNT
 };
 
 /* A part of a line. One without a name, or with a text that is NULL or empty, is left out. */
