@@ -85,6 +85,16 @@ struct http_body door_take_event(struct http_request *request)
 	return event;
 }
 
+void door_copy_id(const char *text, size_t length, char id[PLATFORM_ID_SIZE])
+{
+	struct json_span span;
+
+	if (json_is_plain(text, length) && json_find_member(text, length, "activation_id", &span) == 0 &&
+		span.start[0] == '"')
+		(void) snprintf(id, PLATFORM_ID_SIZE, "%.*s",
+			span.length - 2 < PLATFORM_ID_SIZE ? (int) span.length - 2 : PLATFORM_ID_SIZE, span.start + 1);
+}
+
 void door_write_member(FILE *out, const char *name, const char *text)
 {
 	if (text == NULL)

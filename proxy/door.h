@@ -62,6 +62,9 @@ struct http_body door_take_event(struct http_request *request);
 char *door_make_message(const char *id, const struct limits *limits, const char *details, const char *pyaction_details,
 	struct http_body *event, size_t *ret_length);
 
+/* For read_id(): the activation_id of an object, where text is one that has it as a string; else id stays as it is. */
+void door_copy_id(const char *text, size_t length, char id[PLATFORM_ID_SIZE]);
+
 /* Adds "name": "text" to members that out writes, with a comma in front of all but the first; nothing for NULL. */
 void door_write_member(FILE *out, const char *name, const char *text);
 

@@ -33,11 +33,11 @@ struct invocation {
 	const struct platform *platform; /* of RUN */
 	invocation_done on_done;
 	void *context;
-	uint64_t submitted_us;    /* of RUN; 0 once its turn has come */
-	uint64_t queue_us;        /* that it waited for it */
-	bool started;             /* the message was made, and the log has the platform's first lines */
-	int attempts;             /* runners that ended before they read its message */
-	char id[LIMIT_LOGGED_ID]; /* of the activation, where the log wants it */
+	uint64_t submitted_us;     /* of RUN; 0 once its turn has come */
+	uint64_t queue_us;         /* that it waited for it */
+	bool started;              /* the message was made, and the log has the platform's first lines */
+	int attempts;              /* runners that ended before they read its message */
+	char id[PLATFORM_ID_SIZE]; /* of the activation, where the log wants it */
 	struct invocation *next;
 };
 
@@ -655,18 +655,6 @@ static void start_init(struct function *function, struct invocation *invocation)
 
 /* --- run --------------------------------------------------------------------------------------------- */
 
-/* What the log calls it. Not all messages are JSON. */
-static void note_id(struct invocation *invocation)
-{
-	struct json_span id;
-
-	if (json_is_plain(invocation->body, invocation->length) &&
-		json_find_member(invocation->body, invocation->length, "activation_id", &id) == 0 && id.length >= 2 &&
-		id.start[0] == '"')
-		(void) snprintf(invocation->id, sizeof(invocation->id), "%.*s",
-			(int) (id.length - 2 < LIMIT_LOGGED_ID ? id.length - 2 : LIMIT_LOGGED_ID), id.start + 1);
-}
-
 /* Makes the message, and gives the log the platform's first lines; once. */
 static int start_invocation(struct function *function, struct invocation *invocation)
 {
@@ -675,12 +663,13 @@ static int start_invocation(struct function *function, struct invocation *invoca
 
 	if (invocation->started)
 		return 0;
+	/* Before the message is made, which takes the request apart. */
+	if (platform->read_id != NULL && server_log_wants(EVENT_RUNNER_ENDED))
+		platform->read_id(invocation->context, invocation->id);
 	invocation->body = platform->make_message(invocation->context, &function->outcome.limits, &invocation->length);
 	if (invocation->body == NULL)
 		return -ENOMEM;
 	invocation->started = true;
-	if (server_log_wants(EVENT_ACTIVATION_ENDED))
-		note_id(invocation);
 	if (platform->log_start != NULL)
 		lines = platform->log_start(
 			invocation->context, function->cold_start.init_us > 0 ? &function->cold_start : NULL);

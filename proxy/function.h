@@ -88,6 +88,8 @@ struct cold_start {
 	long peak_kb; /* the most memory the process had at a time */
 };
 
+enum { PLATFORM_ID_SIZE = 64 };
+
 /* A platform as an invocation meets it: what its front door does when the invocation's turn has come. Each call
  * gets the invocation's context. */
 struct platform {
@@ -96,6 +98,9 @@ struct platform {
 	/* Limits where function_config has none; adjust_limits, unless NULL, changes them for one invocation. */
 	struct limits limits;
 	void (*adjust_limits)(void *context, struct limits *limits);
+	/* What the activation is called, for the server's log: copies a NUL-terminated text, cut where it is longer. Left
+	 * empty where it has no name; NULL where none has. */
+	void (*read_id)(void *context, char id[PLATFORM_ID_SIZE]);
 	/* The message to the runner, from malloc with room for one more byte, or NULL when out of memory; limits
 	 * are those in force, whose time begins now. */
 	char *(*make_message)(void *context, const struct limits *limits, size_t *ret_length);

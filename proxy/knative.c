@@ -395,8 +395,16 @@ static char *make_message(void *context, const struct limits *limits UTIL_UNUSED
 	return fclose(out) == 0 ? message : NULL;
 }
 
+static void read_id(void *context, char id[PLATFORM_ID_SIZE])
+{
+	const struct call *call = context;
+
+	if (call->activation.start != NULL)
+		door_copy_id(call->activation.start, call->activation.length, id);
+}
+
 /* Time and memory are Knative's to limit. */
-static const struct platform platform = { .markers = true, .make_message = make_message };
+static const struct platform platform = { .markers = true, .read_id = read_id, .make_message = make_message };
 
 /* --- requests ---------------------------------------------------------------------------------------- */
 

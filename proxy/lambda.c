@@ -234,6 +234,13 @@ static void write_time(char when[TIME_SIZE])
 	(void) snprintf(when + length, TIME_SIZE - length, ".%03ldZ", now.tv_nsec / 1000000);
 }
 
+static void read_id(void *context, char id[PLATFORM_ID_SIZE])
+{
+	const struct call *call = context;
+
+	(void) snprintf(id, PLATFORM_ID_SIZE, "%s", call->id);
+}
+
 static char *log_start(void *context, const struct cold_start *cold_start UTIL_UNUSED)
 {
 	const struct call *call = context;
@@ -349,6 +356,7 @@ static bool wants_log(void *context)
 /* What a function has that nobody configured (AWS Lambda quotas). */
 static const struct platform platform = {
 	.limits = { .timeout_ms = 3000, .memory_mb = 128 },
+	.read_id = read_id,
 	.make_message = make_message,
 	.log_start = log_start,
 	.log_end = log_end,

@@ -67,9 +67,6 @@
  * to a pipe in one piece. */
 #define LIMIT_LOG_LINE 4096
 
-/* Of an activation's id, in that log. */
-#define LIMIT_LOGGED_ID 64
-
 /* The status port: connections at a time (further ones wait in the backlog), what is sent to it, and how long a
  * connection may be silent. Small, for each of them takes from what the function's callers may have. */
 #define LIMIT_STATUS_CONNECTIONS 16

@@ -112,8 +112,16 @@ static char *make_message(void *context, const struct limits *limits UTIL_UNUSED
 	return body.data;
 }
 
+static void read_id(void *context, char id[PLATFORM_ID_SIZE])
+{
+	size_t length;
+	const char *body = http_request_body(context, &length);
+
+	door_copy_id(body, length, id);
+}
+
 /* Time and memory are the invoker's to limit, who knows what the action may have. */
-static const struct platform platform = { .markers = true, .make_message = make_message };
+static const struct platform platform = { .markers = true, .read_id = read_id, .make_message = make_message };
 
 static bool takes(const struct building *building UTIL_UNUSED, const char *path)
 {

@@ -216,6 +216,13 @@ static char *make_message(void *context, const struct limits *limits, size_t *re
 	return door_make_message(call->id, limits, "", member, &call->event, ret_length);
 }
 
+static void read_id(void *context, char id[PLATFORM_ID_SIZE])
+{
+	const struct call *call = context;
+
+	(void) snprintf(id, PLATFORM_ID_SIZE, "%s", call->id);
+}
+
 static char *log_start(void *context, const struct cold_start *cold_start)
 {
 	const struct call *call = context;
@@ -284,6 +291,7 @@ static char *log_end(void *context, const struct outcome *outcome)
 static const struct platform platform = {
 	.limits = { .timeout_ms = 3000, .memory_mb = 128 },
 	.adjust_limits = adjust_limits,
+	.read_id = read_id,
 	.make_message = make_message,
 	.log_start = log_start,
 	.log_end = log_end,

@@ -150,6 +150,24 @@ def test_hostile_activation_id(logging, identifier):
     assert all(31 < byte < 127 for line in one.log.read_bytes().splitlines() for byte in line if byte < 128)
 
 
+def test_activation_ids_of_every_door(logging):
+    """As the caller knows them: from the message, or from the answer's header."""
+    one = logging(env={"__OW_RUNTIME_PLATFORM": "knative"})
+    assert one.init(CODE).status == 200
+
+    def told() -> str:
+        return str(last(one.log, "activation_ended")["activation_id"])
+
+    assert one.run({}, activation_id="of-run").status == 200 and told() == "of-run"
+    assert one.post("/", {"activation": {"activation_id": "of-knative"}, "value": {}}).status == 200
+    assert told() == "of-knative"
+    assert one.post("/", {"value": {}}).status == 200
+    assert "activation_id" not in last(one.log, "activation_ended")
+    answer = one.invoke({})
+    assert answer.status == 200 and told() == answer.headers["x-amzn-requestid"]
+    assert one.event_invoke({}, X_Scf_Request_Id="of-scf").status == 200 and told() == "of-scf"
+
+
 def test_limits(logging):
     one = logging("warning", options=["--timeout", "0.5", "--memory", "100"])
     assert one.init("import time\ndef main(event):\n    data = bytearray(event.get('take', 0))\n"
