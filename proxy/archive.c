@@ -37,6 +37,11 @@ struct unpacking {
 	int root_fd;
 	size_t bytes_left;
 	const struct archive_limits *limits;
+	char *buffer; /* COPY_SIZE */
+	/* Where the entry before went, for most go there, too. It stays what it is: nothing takes a directory's place. */
+	int parent_fd;
+	const char *parent; /* the start of that entry's name, NULL when it is not known; belongs to libzip */
+	size_t parent_length;
 };
 
 /* --- names ------------------------------------------------------------------------------------------- */
@@ -108,6 +113,40 @@ static int open_parent(int root_fd, const struct entry *entry, int *ret_fd, char
 	return 0;
 }
 
+/* Whether an entry goes where the one before went; gives its last component then. */
+static bool is_beside(const struct unpacking *unpacking, const struct entry *entry, char *last)
+{
+	const char *name = entry->name + unpacking->parent_length;
+
+	if (unpacking->parent == NULL || strncmp(entry->name, unpacking->parent, unpacking->parent_length) != 0)
+		return false;
+	if (name[0] == '\0' || name[strcspn(name, "/")] == '/' || strlen(name) > NAME_MAX || strcmp(name, ".") == 0 ||
+		strcmp(name, "..") == 0)
+		return false;
+	memcpy(last, name, strlen(name) + 1);
+	return true;
+}
+
+/* Opens parent_fd, the directory an entry goes to, and gives its last component as open_parent() does. */
+static int enter_parent(struct unpacking *unpacking, const struct entry *entry, char *last, struct err *err)
+{
+	const char *slash = strrchr(entry->name, '/');
+	const char *name = slash != NULL ? slash + 1 : entry->name;
+	int fd = -1, r;
+
+	if (is_beside(unpacking, entry, last))
+		return 0;
+	r = open_parent(unpacking->root_fd, entry, &fd, last, err);
+	if (r < 0)
+		return r;
+	fd_close(unpacking->parent_fd);
+	unpacking->parent_fd = fd;
+	/* Not for a name that ends in "/" or "/.": its last component stands elsewhere. */
+	unpacking->parent = strcmp(name, last) == 0 ? entry->name : NULL;
+	unpacking->parent_length = (size_t) (name - entry->name);
+	return 0;
+}
+
 /* --- contents ---------------------------------------------------------------------------------------- */
 
 static int open_entry(struct unpacking *unpacking, const struct entry *entry, zip_file_t **ret_file, struct err *err)
@@ -123,13 +162,12 @@ static int open_entry(struct unpacking *unpacking, const struct entry *entry, zi
 static int copy_contents(struct unpacking *unpacking, const struct entry *entry, int fd, struct err *err)
 {
 	__attribute__((cleanup(zip_fclosep))) zip_file_t *file = NULL;
-	char buffer[COPY_SIZE];
 	int r = open_entry(unpacking, entry, &file, err);
 
 	if (r < 0)
 		return r;
 	for (;;) {
-		zip_int64_t count = zip_fread(file, buffer, sizeof(buffer));
+		zip_int64_t count = zip_fread(file, unpacking->buffer, COPY_SIZE);
 
 		if (count < 0)
 			return err_set(
@@ -140,7 +178,7 @@ static int copy_contents(struct unpacking *unpacking, const struct entry *entry,
 			return err_set(
 				err, -EFBIG, "the archive unpacks to more than %zu bytes", unpacking->limits->bytes);
 		unpacking->bytes_left -= (size_t) count;
-		r = fd_write_all(fd, buffer, (size_t) count);
+		r = fd_write_all(fd, unpacking->buffer, (size_t) count);
 		if (r < 0)
 			return err_errno(err, r, "cannot write '%s'", entry->name);
 	}
@@ -156,28 +194,25 @@ static int make_way(int parent_fd, const char *last, const struct entry *entry, 
 	return err_set(err, -EEXIST, "entry '%s' is a directory elsewhere in the archive", entry->name);
 }
 
-static int unpack_file(
-	struct unpacking *unpacking, const struct entry *entry, int parent_fd, const char *last, struct err *err)
+static int unpack_file(struct unpacking *unpacking, const struct entry *entry, const char *last, struct err *err)
 {
-	cleanup_fd int fd = -1;
-	int r = make_way(parent_fd, last, entry, err);
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+	const mode_t mode = (entry->mode & 0777) | 0600; /* set-uid bits it must not give */
+	cleanup_fd int fd = openat(unpacking->parent_fd, last, flags, mode);
+	int r;
 
-	if (r < 0)
-		return r;
-	fd = openat(parent_fd, last, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0) {
+		r = make_way(unpacking->parent_fd, last, entry, err);
+		if (r < 0)
+			return r;
+		fd = openat(unpacking->parent_fd, last, flags, mode);
+	}
 	if (fd < 0)
 		return err_errno(err, -errno, "cannot write '%s'", entry->name);
-	r = copy_contents(unpacking, entry, fd, err);
-	if (r < 0)
-		return r;
-	/* The umask must not take what the archive gives; set-uid bits it must not give. */
-	if (fchmod(fd, (entry->mode & 0777) | 0600) < 0)
-		return err_errno(err, -errno, "cannot set the mode of '%s'", entry->name);
-	return 0;
+	return copy_contents(unpacking, entry, fd, err);
 }
 
-static int unpack_link(
-	struct unpacking *unpacking, const struct entry *entry, int parent_fd, const char *last, struct err *err)
+static int unpack_link(struct unpacking *unpacking, const struct entry *entry, const char *last, struct err *err)
 {
 	__attribute__((cleanup(zip_fclosep))) zip_file_t *file = NULL;
 	char target[LIMIT_LINK_TARGET + 1], more;
@@ -192,21 +227,21 @@ static int unpack_link(
 		memchr(target, '\0', (size_t) length) != NULL)
 		return err_set(err, -EBADMSG, "entry '%s' is a damaged symbolic link", entry->name);
 	target[length] = '\0';
-	r = make_way(parent_fd, last, entry, err);
+	r = make_way(unpacking->parent_fd, last, entry, err);
 	if (r < 0)
 		return r;
-	if (symlinkat(target, parent_fd, last) < 0)
+	if (symlinkat(target, unpacking->parent_fd, last) < 0)
 		return err_errno(err, -errno, "cannot make the link '%s'", entry->name);
 	return 0;
 }
 
-static int unpack_directory(const struct entry *entry, int parent_fd, const char *last, struct err *err)
+static int unpack_directory(struct unpacking *unpacking, const struct entry *entry, const char *last, struct err *err)
 {
 	int fd = -1, r;
 
 	if (last[0] == '\0') /* "./" */
 		return 0;
-	r = enter_directory(parent_fd, last, &fd);
+	r = enter_directory(unpacking->parent_fd, last, &fd);
 	if (r < 0)
 		return err_set(err, r, "entry '%s' is a file or a symbolic link elsewhere in the archive", entry->name);
 	fd_close(fd);
@@ -263,22 +298,21 @@ static int describe_entry(struct unpacking *unpacking, zip_uint64_t index, struc
 
 static int unpack_entry(struct unpacking *unpacking, zip_uint64_t index, struct err *err)
 {
-	cleanup_fd int parent_fd = -1;
 	char last[NAME_MAX + 1] = "";
 	struct entry entry = { .name = "" };
 	int r = describe_entry(unpacking, index, &entry, err);
 
 	if (r < 0)
 		return r;
-	r = open_parent(unpacking->root_fd, &entry, &parent_fd, last, err);
+	r = enter_parent(unpacking, &entry, last, err);
 	if (r < 0)
 		return r;
 	if (S_ISDIR(entry.mode))
-		return unpack_directory(&entry, parent_fd, last, err);
+		return unpack_directory(unpacking, &entry, last, err);
 	if (S_ISLNK(entry.mode))
-		return unpack_link(unpacking, &entry, parent_fd, last, err);
+		return unpack_link(unpacking, &entry, last, err);
 	if (S_ISREG(entry.mode))
-		return unpack_file(unpacking, &entry, parent_fd, last, err);
+		return unpack_file(unpacking, &entry, last, err);
 	return err_set(err, -EPERM, "entry '%s' is neither a file nor a directory nor a symbolic link", entry.name);
 }
 
@@ -302,25 +336,40 @@ static int open_archive(const void *data, size_t length, zip_t **ret_archive, st
 	return r;
 }
 
+static int unpack_entries(struct unpacking *unpacking, struct err *err)
+{
+	zip_int64_t count = zip_get_num_entries(unpacking->archive, 0);
+	int r = 0;
+
+	if (count < 0 || (size_t) count > unpacking->limits->entries)
+		return err_set(err, -EFBIG, "the archive has more than %zu entries", unpacking->limits->entries);
+	for (zip_int64_t index = 0; index < count && r == 0; index++)
+		r = unpack_entry(unpacking, (zip_uint64_t) index, err);
+	fd_close(unpacking->parent_fd);
+	return r;
+}
+
 int archive_unpack(
 	const void *data, size_t length, int directory_fd, const struct archive_limits *limits, struct err *err)
 {
 	__attribute__((cleanup(discardp))) zip_t *archive = NULL;
-	struct unpacking unpacking = { .root_fd = directory_fd, .bytes_left = limits->bytes, .limits = limits };
-	zip_int64_t count;
+	cleanup_free char *buffer = malloc(COPY_SIZE);
+	struct unpacking unpacking = { .root_fd = directory_fd,
+		.bytes_left = limits->bytes,
+		.limits = limits,
+		.buffer = buffer,
+		.parent_fd = -1 };
+	mode_t umask_before;
 	int r;
 
+	if (buffer == NULL)
+		return err_errno(err, -ENOMEM, "cannot unpack the archive");
 	r = open_archive(data, length, &archive, err);
 	if (r < 0)
 		return r;
 	unpacking.archive = archive;
-	count = zip_get_num_entries(archive, 0);
-	if (count < 0 || (size_t) count > limits->entries)
-		return err_set(err, -EFBIG, "the archive has more than %zu entries", limits->entries);
-	for (zip_int64_t index = 0; index < count; index++) {
-		r = unpack_entry(&unpacking, (zip_uint64_t) index, err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	umask_before = umask(0); /* it must not take what the archive gives */
+	r = unpack_entries(&unpacking, err);
+	(void) umask(umask_before);
+	return r;
 }

@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* All that is no digit is 64 or more. */
 enum { SPACE = 64, PAD = 65, BAD = 66 };
 
 static unsigned digit_value(unsigned char c)
@@ -30,6 +31,31 @@ static void fill_table(uint8_t table[256])
 		table[c] = (uint8_t) digit_value((unsigned char) c);
 }
 
+static char *write_group(char *out, uint32_t group)
+{
+	out[0] = (char) (group >> 16);
+	out[1] = (char) (group >> 8);
+	out[2] = (char) group;
+	return out + 3;
+}
+
+/* Decodes groups of four digits, up to the first that has anything else in it. Returns where that begins. */
+static size_t decode_groups(const uint8_t table[256], char *text, size_t length, size_t at, size_t *written)
+{
+	char *out = text + *written;
+
+	for (; length - at >= 4; at += 4) {
+		const unsigned char *group = (const unsigned char *) text + at;
+		unsigned a = table[group[0]], b = table[group[1]], c = table[group[2]], d = table[group[3]];
+
+		if ((a | b | c | d) >= SPACE)
+			break;
+		out = write_group(out, a << 18 | b << 12 | c << 6 | d);
+	}
+	*written = (size_t) (out - text);
+	return at;
+}
+
 int base64_decode(char *text, size_t length, size_t *ret_length, struct err *err)
 {
 	static uint8_t table[256];
@@ -43,8 +69,13 @@ int base64_decode(char *text, size_t length, size_t *ret_length, struct err *err
 		filled = true;
 	}
 	for (size_t i = 0; i < length; i++) {
-		unsigned value = table[(unsigned char) text[i]];
+		unsigned value;
 
+		if (digits + pads == 0)
+			i = decode_groups(table, text, length, i, &written);
+		if (i == length)
+			break;
+		value = table[(unsigned char) text[i]];
 		if (value == SPACE)
 			continue;
 		if (value == BAD || (value != PAD && pads > 0) || (value == PAD && (digits < 2 || digits + pads >= 4)))
@@ -55,9 +86,8 @@ int base64_decode(char *text, size_t length, size_t *ret_length, struct err *err
 		}
 		group = group << 6 | value;
 		if (++digits == 4) {
-			text[written++] = (char) (group >> 16);
-			text[written++] = (char) (group >> 8);
-			text[written++] = (char) group;
+			(void) write_group(text + written, group);
+			written += 3;
 			digits = 0;
 			group = 0;
 		}

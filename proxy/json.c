@@ -318,7 +318,7 @@ static const char *skip_space(const char *at, const char *end)
 /* at stands on the opening quote; returns the place after the closing one. */
 static const char *skip_string(const char *at, const char *end)
 {
-	for (at++; at < end && *at != '"'; at++)
+	for (at = plain_run(at + 1, end); at < end && *at != '"'; at = plain_run(at + 1, end))
 		if (*at == '\\')
 			at++;
 	return at < end ? at + 1 : end;

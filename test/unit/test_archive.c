@@ -386,6 +386,29 @@ static void test_conflicts(void)
 		"a/ 755\n", { "a/" }, LINK("a", "../outside"));
 }
 
+/* The directory of the entry before is kept open for the next. */
+static void test_neighbours(void)
+{
+	CHECK_UNPACKS("from one directory to another and back",
+		"a/ 755\na/b/ 755\na/b/x 644 '2'\na/bx 644 '3'\na/x 644 '1'\na/y 644 '5'\nb/ 755\nb/x 644 '6'\nx 644 '4'\n",
+		{ "a/x", "1" }, { "a/b/x", "2" }, { "a/bx", "3" }, { "x", "4" }, { "a/y", "5" }, { "b/x", "6" });
+	CHECK_UNPACKS("behind a name that ends elsewhere", "a/ 755\na/b/ 755\na/b/x 644 '1'\na/y 644 '2'\nz 644 '3'\n",
+		{ "a/b/./" }, { "a/b/x", "1" }, { "a/./" }, { "a/y", "2" }, { "a/b/" }, { "z", "3" });
+	CHECK_UNPACKS("a directory beside a file", "a/ 755\na/d/ 755\na/d/x 644 '2'\na/x 644 '1'\n", { "a/x", "1" },
+		{ "a/d", NULL, .mode = S_IFDIR | 0755 }, { "a/d/x", "2" });
+	CHECK_UNPACKS("a link beside a file, then a file in its place", "a/ 755\na/l 644 '2'\na/x 644 '1'\n",
+		{ "a/x", "1" }, LINK("a/l", "../../outside/file"), { "a/l", "2" });
+	CHECK_REFUSED("two dots beside a file", -EPERM, "entry 'a/..' leads outside of the archive",
+		"a/ 755\na/x 644 '1'\n", { "a/x", "1" }, { "a/..", "evil" });
+	CHECK_REFUSED("a dot beside a file", -EEXIST, "entry 'a/.' is a directory elsewhere in the archive",
+		"a/ 755\na/x 644 '1'\n", { "a/x", "1" }, { "a/.", "evil" });
+	CHECK_REFUSED("the file's directory as a file", -EEXIST, "entry 'a' is a directory elsewhere in the archive",
+		"a/ 755\na/x 644 '1'\n", { "a/x", "1" }, { "a", "evil" });
+	CHECK_REFUSED("through a link beside a file", -ENOTDIR, "entry 'a/l/x' goes through a file or a symbolic link",
+		"a/ 755\na/l -> ../../outside\na/x 644 '1'\n", { "a/x", "1" }, LINK("a/l", "../../outside"),
+		{ "a/l/x", "evil" });
+}
+
 static void test_modes(void)
 {
 	mode_t before = umask(077);
@@ -450,14 +473,14 @@ static void test_lying_sizes(void)
 
 static void test_damaged(void)
 {
-	CHECK_REFUSED("a wrong checksum", -EBADMSG, "entry 'a' is damaged: CRC error", "a 600 'text'\n",
+	CHECK_REFUSED("a wrong checksum", -EBADMSG, "entry 'a' is damaged: CRC error", "a 644 'text'\n",
 		{ "a", "text", .wrong_crc = true });
-	CHECK_REFUSED("a wrong checksum, deflated", -EBADMSG, "entry 'a' is damaged: CRC error", "a 600 'text'\n",
+	CHECK_REFUSED("a wrong checksum, deflated", -EBADMSG, "entry 'a' is damaged: CRC error", "a 644 'text'\n",
 		{ "a", "text", .method = DEFLATED, .wrong_crc = true });
 	CHECK_REFUSED("an encrypted entry", -EACCES, "entry 'a' is encrypted", "",
 		{ "a", "0123456789abcdef", .flags = ENCRYPTED });
 	CHECK_REFUSED("an unknown compression", -EBADMSG, "cannot read entry 'a': Compression method not supported",
-		"a 600 ''\n", { "a", "text", .method = 77 });
+		"a 644 ''\n", { "a", "text", .method = 77 });
 }
 
 static void test_no_zip(void)
@@ -584,6 +607,7 @@ int main(void)
 	test_links();
 	test_damaged_links();
 	test_conflicts();
+	test_neighbours();
 	test_modes();
 	test_other_types();
 	test_limits();
