@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -96,6 +97,7 @@ static int open_signals(struct loop *loop, struct err *err)
 {
 	static const int synchronous[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS };
 	static const int handled[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGQUIT };
+	static const uint64_t glibc_own = 1ULL << (32 - 1) | 1ULL << (33 - 1);
 	sigset_t blocked, wanted;
 
 	sigfillset(&blocked);
@@ -107,6 +109,8 @@ static int open_signals(struct loop *loop, struct err *err)
 
 	if (sigprocmask(SIG_SETMASK, &blocked, &loop->original_mask) < 0)
 		return err_errno(err, -errno, "cannot block signals");
+	/* glibc keeps two out of every set, for itself, and a stray one would end us. The kernel's mask of 64 bits. */
+	(void) syscall(SYS_rt_sigprocmask, SIG_BLOCK, &glibc_own, NULL, sizeof(glibc_own));
 	/* An ignored SIGCHLD, which a parent may hand down, would make waitpid() lose exit statuses. */
 	(void) signal(SIGCHLD, SIG_DFL);
 

@@ -377,6 +377,15 @@ def test_other_signals(action, number):
         assert one.process.returncode in (0, 128 + number, -number)
 
 
+def test_signals_that_mean_nothing(action):
+    """Also those that the C library keeps for itself."""
+    one = action(ECHO)
+    others = {signal.SIGUSR2, signal.SIGALRM, signal.SIGTSTP, signal.SIGTTIN, signal.SIGIO, *range(32, 65)}
+    for number in others:
+        os.kill(one.pid, number)
+    assert one.result({"n": 1}) == {"n": 1}
+
+
 def test_stopped_and_continued(action):
     """A paused container is frozen and thawed; requests meanwhile wait."""
     one = action(ECHO)

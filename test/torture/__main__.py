@@ -25,7 +25,7 @@ from typing import Any, Counter, Dict, List, Optional, Tuple
 from blackbox import harness
 
 from . import machine
-from .faults import SERVING
+from .faults import SERVING, TIMEOUT_S
 from .init_faults import INIT, disturb_init, init_plan
 from .life import Life, Plan
 
@@ -154,11 +154,14 @@ class Worker:
 
     def _plan(self, rng: random.Random) -> Plan:
         options: Tuple[str, ...] = ("--memory", "300") if rng.random() < 0.3 else ()
+        if rng.random() < 0.2:
+            options += ("--timeout", str(TIMEOUT_S))
         return Plan(
             code=rng.choice(["source", "source", "zip", "start"]),
             merged=rng.random() < 0.3,
             user=self.user if rng.random() < 0.4 else None,
             disk=(8 << 20) if self.can_mount and rng.random() < 0.3 else 0,
+            log="/dev/full" if rng.random() < 0.1 else "",
             options=options,
         )
 
@@ -170,17 +173,11 @@ class Worker:
         await self._warm_up(life)
         possible = [kind for kind in kinds if SERVING[kind].possible(life)]
         weights = [SERVING[kind].weight for kind in possible]
-        while len(history) < faults and possible and not life.problems and not life.ledger.is_full:
+        while len(history) < faults and possible and life.is_up and not life.problems and not life.ledger.is_full:
             await self._inject(life, rng.choices(possible, weights)[0], history)
         await life.settle()
-        if not life.problems and rng.random() < 0.7:
-            life.start_load()
-            await asyncio.sleep(rng.random() * 0.05)
-            begin, first = time.monotonic(), len(life.outcomes)
-            moment = await life.stop_under_load()
-            recovery = time.monotonic() - begin
-            await life.stop_load()
-            self.report.row("stop server", moment).add(life.outcomes[first:], recovery)
+        if not life.problems:
+            await self._end(life)
         await life.finish()
         self.report.add_life(life)
         self._tell(name, life.problems, history)
@@ -188,6 +185,24 @@ class Worker:
         shutil.rmtree(directory, ignore_errors=True)
         print(f"{name}: {self.done} of {self.faults} faults, {len(life.ledger.requests)} requests, "
               f"the proxy grew by {life.growth_kb} KB ({life.plan})", flush=True)
+
+    async def _end(self, life: Life) -> None:
+        """The last fault: the readers of the log leave; the server is stopped under load, or killed."""
+        life.start_load()
+        await asyncio.sleep(life.rng.random() * 0.05)
+        if life.readers and life.rng.random() < 0.2:
+            first = len(life.outcomes)
+            await life.lose_readers()
+            recovery = await life.probe()
+            self.report.row("log readers leave", "any").add(life.outcomes[first:], recovery)
+        begin, first, moment = time.monotonic(), len(life.outcomes), "SIGKILL"
+        if life.rng.random() < 0.15:
+            await life.kill_server()
+        else:
+            moment = await life.stop_under_load()
+        recovery = time.monotonic() - begin
+        await life.stop_load()
+        self.report.row("stop server", moment).add(life.outcomes[first:], recovery)
 
     async def _warm_up(self, life: Life) -> None:
         """Everything that is made once is made: then look at what there is."""

@@ -6,6 +6,7 @@ import os
 import random
 import resource
 import signal
+import time
 from typing import Awaitable, Callable, Dict, NamedTuple, Optional, Tuple
 
 from . import machine, victim
@@ -17,6 +18,14 @@ SIGNALS = [number for number in range(1, 65)]
 STOPS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 #: Ignored by default, or by Python once it has started.
 HARMLESS = (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH, signal.SIGPIPE, signal.SIGXFSZ)
+
+#: Those that a proxy that was started by anybody has to ignore.
+MEANINGLESS = [number for number in SIGNALS if number not in (
+    signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP, signal.SIGILL,
+    signal.SIGTRAP, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV, signal.SIGSYS)]
+
+#: --timeout of servers that have one.
+TIMEOUT_S = 2
 
 KB, MB = 1 << 10, 1 << 20
 
@@ -152,6 +161,16 @@ async def stop_proxy(life: Life) -> str:
     return moment
 
 
+async def signal_proxy(life: Life) -> str:
+    """Signals that mean nothing to the proxy, many at a time."""
+    moment = some_moment(life)
+    task = await at_moment(life, moment)
+    for _ in range(life.rng.randrange(1, 200)):
+        os.kill(life.pid, life.rng.choice(MEANINGLESS))
+    await finish_task(life, task)
+    return moment
+
+
 # --- clients
 
 
@@ -170,7 +189,7 @@ async def break_off(life: Life) -> str:
     connection = Connection(life.server.port)
     await connection.open(4096 if where == "answer" else 0)
     await connection.send(data)
-    request.sent = where in ("sent", "answer")
+    request.sent = time.monotonic() if where in ("sent", "answer") else 0
     if where == "answer":
         await connection.receive(rng.randrange(1, 4096))
     elif rng.random() < 0.5:
@@ -186,7 +205,7 @@ async def half_close(life: Life) -> str:
     await connection.open()
     await connection.send(request.http())
     connection.end_sending()
-    request.sent = True
+    request.sent = time.monotonic()
     try:
         request.judge(*await connection.read_answer())
         life.explain(request)
@@ -205,7 +224,7 @@ async def pipeline(life: Life) -> str:
     connection = Connection(life.server.port)
     await connection.open()
     for request in requests:
-        request.sent, request.abandoned = True, True
+        request.sent, request.abandoned = time.monotonic(), True
     await connection.send(b"".join(request.http() for request in requests))
     for request in requests[:wanted]:
         try:
@@ -230,7 +249,7 @@ async def slow_client(life: Life) -> str:
     for offset in range(0, len(data), 20 * KB):
         await connection.send(data[offset:offset + 20 * KB])
         await pause(rng, 2)
-    request.sent = True
+    request.sent = time.monotonic()
     others = await life.request(Shape())
     if others.label != "200":
         life.problem(f"beside a slow client: {others.label}")
@@ -272,6 +291,19 @@ async def refuse(life: Life, case: Tuple[bytes, int]) -> str:
     return f"{expected}"
 
 
+async def crowd(life: Life) -> str:
+    """More requests than may wait for their turn."""
+    pid = await life.runner()
+    send(pid, signal.SIGSTOP)
+    tasks = [asyncio.ensure_future(life.request(Shape(more={"crowd": True}))) for _ in range(4096 + 100)]
+    await life.wait_for(lambda: sum(task.done() for task in tasks) >= 100, "what is too much is refused", LOST_AFTER)
+    send(pid, signal.SIGCONT)
+    labels = [request.label for request in await asyncio.gather(*tasks)]
+    if set(labels) - {"200", "429"} or labels.count("200") < 4000:
+        life.problem(f"of a crowd: {[(label, labels.count(label)) for label in set(labels)]}")
+    return "queue"
+
+
 # --- the log's reader
 
 
@@ -311,28 +343,29 @@ async def flood(life: Life) -> str:
 
 
 DEADLY = ["sys_exit", "os_exit", "abort", "segfault", "close_everything", "close_streams", "speak_on_channel",
-          "kill_group", "exit_in_thread"]
-HARMLESS_ACTS = ["raise_error", "recurse", "leave_threads", "child_at_work", "exhaust_descriptors", "exhaust_memory"]
+          "kill_group", "exit_in_thread", "become_another", "close_channel"]
+HARMLESS_ACTS = ["raise_error", "recurse", "leave_threads", "child_at_work", "exhaust_descriptors", "exhaust_memory",
+                 "leave_orphans"]
+LATE_ACTS = ["exit_after_answer", "speak_late"]
 
 
 async def act(life: Life) -> str:
     """The function does something to itself."""
     rng = life.rng
-    name = rng.choice([*DEADLY, *HARMLESS_ACTS, "exit_after_answer"])
+    name = rng.choice([*DEADLY, *HARMLESS_ACTS, *LATE_ACTS, "write_unfinished"])
     # The bytes of a reply that are not one, and of one that the function has forged for itself.
     texts = ["\n", "nonsense\n", '{"status":"success"}\n{"token":"forged"}\n', "{" * 2000,
              '{"status":"initialized"}\n{}\n']
     more = {"status": rng.randrange(256), "signal": rng.choice([2, 9, 11, 15]), "limit": 60,
             "block": rng.choice([1 * MB, 16 * MB]), "text": rng.choice(texts), "ms": rng.random() * 10}
-    if name == "exit_after_answer":
-        life.lethal += 1
+    life.lethal += name in LATE_ACTS
     request = await life.request(Shape(do=name, more=more))
     if name in DEADLY and name != "speak_on_channel" and request.label == "200":
         life.problem(f"an activation that ended its process by {name} succeeded")
     if name in HARMLESS_ACTS and request.label not in ("200", "502 exception", "502 MemoryError"):
         # The process may have died of another fault's doing only.
         life.problem(f"{name}: {request.label}")
-    if name == "exit_after_answer":
+    if name in LATE_ACTS:
         await asyncio.sleep(more["ms"] / 1000 + 0.005)  # type: ignore[operator]
     return name
 
@@ -346,6 +379,30 @@ async def exhaust_processes(life: Life) -> str:
     send(pid, signal.SIGKILL)
     await life.wait_for(lambda: len(machine.tree(life.pid)) < 10, "the end of a fork bomb")
     return f"{'crowd' if crowd > 20 else request.label}"
+
+
+async def pass_time_limit(life: Life) -> str:
+    """An activation takes longer than --timeout allows: it sits there, its process is stopped, or nobody reads what it
+    prints."""
+    moment = life.rng.choice(["handler", "stopped", "print"])
+    shape = Shape(do="sit")
+    if moment == "print":
+        for reader in life.readers:
+            reader.stall()
+        shape = Shape(do="sit", lines=3000, width=3000)
+    request = life.ledger.new(shape)
+    task = asyncio.ensure_future(life.carry_out(request))
+    if moment == "stopped":
+        await life.reaches(request, task, victim.PHASE_HANDLER)
+        send(await life.runner(), signal.SIGSTOP)
+    if moment == "print":
+        await asyncio.sleep(TIMEOUT_S + 0.2)
+        for reader in life.readers:
+            reader.go_on()
+    await finish_task(life, task)
+    if request.label != "502 time":
+        life.problem(f"an activation that passed its time ({moment}): {request.label}")
+    return moment
 
 
 async def pass_memory_limit(life: Life) -> str:
@@ -445,6 +502,7 @@ async def few_processes(life: Life) -> str:
 
 async def full_disk(life: Life) -> str:
     """No space where the code is."""
+    assert life.disk is not None
     disk = machine.FullDisk(life.disk, life.rng.choice([0, 0, 100, 5000]))
     moment = "handler"
     try:
@@ -483,16 +541,19 @@ SERVING: Dict[str, Fault] = {
     "two signals": Fault(send_two_signals, 5),
     "stop and continue": Fault(stop_and_continue, 3),
     "stop the proxy": Fault(stop_proxy, 3),
+    "signals to the proxy": Fault(signal_proxy, 3),
     "client breaks off": Fault(break_off, 15),
     "client half-closes": Fault(half_close, 2),
     "client pipelines": Fault(pipeline, 3),
     "slow client": Fault(slow_client, 1),
     "refused request": Fault(refused, 3),
+    "crowd": Fault(crowd, 0.1, lambda life: "--timeout" not in life.plan.options),
     "log reader stalls": Fault(stall_reader, 3),
     "log flood": Fault(flood, 3),
     "function": Fault(act, 12),
     "fork bomb": Fault(exhaust_processes, 1),
     "memory limit": Fault(pass_memory_limit, 0.5, lambda life: "--memory" in life.plan.options),
+    "time limit": Fault(pass_time_limit, 0.7, lambda life: "--timeout" in life.plan.options),
     "few descriptors": Fault(few_descriptors, 3),
     "little memory": Fault(little_memory, 3),
     "runner: no memory": Fault(runner_without_memory, 2),

@@ -66,6 +66,7 @@ async def stop_runner(life: Life) -> str:
 
 async def full_disk(life: Life) -> str:
     """There is no space for the code, or for a part of it only."""
+    assert life.disk is not None
     disk = machine.FullDisk(life.disk, life.rng.choice([0, 4 * KB, 40 * KB, 200 * KB]))
     await pause(life.rng, 60)
     disk.empty()

@@ -5,6 +5,7 @@ import dataclasses
 import os
 import pathlib
 import random
+import shutil
 import signal
 import time
 from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
@@ -13,7 +14,7 @@ from blackbox.archives import zip_of
 from blackbox.harness import Server, Settings, init_body, open_files
 
 from . import machine
-from .load import Closed, Connection, Ledger, Request, Shape, Violation, random_shape
+from .load import Closed, Connection, Ledger, Refused, Request, Shape, Violation, random_shape
 from .logs import Reader, Segment, Stream
 from .witness import Witness
 
@@ -33,13 +34,15 @@ class Plan:
     """How a server is set up.
 
     code: "source", "zip" or "start" (there at the start). merged: both streams lead to one pipe. user: to run as,
-    None for this one. disk: bytes of the file system that its work directory is in, 0 for an ordinary one.
+    None for this one. disk: bytes of the file system that its work directory is in, 0 for an ordinary one. log: a
+    file that both streams go to, in place of what is read here; "" for none.
     """
 
     code: str = "source"
     merged: bool = False
     user: Optional[int] = None
     disk: int = 0
+    log: str = ""
     options: Tuple[str, ...] = ()
 
 
@@ -55,6 +58,7 @@ class Life:
         self.witness = Witness(directory / "witness", ACTIVATIONS)
         self.ledger = Ledger(ACTIVATIONS)
         self.growth_kb = 0
+        self.disk: Optional[pathlib.Path] = None
         self.problems: List[str] = []
         self.pending: Set[int] = set()
         #: Deaths of the runner that have a cause, and interruptions: each explains one failed activation at most.
@@ -62,7 +66,9 @@ class Life:
         self.interrupts = 0
         #: From when to when (None: still) something was short, which explains more.
         self.shortages: List[List[Optional[float]]] = []
-        self.stopping = False
+        #: Whether the log cannot be read to its end.
+        self.blind = bool(plan.log)
+        self.stopped = 0.0  # when it was told to stop
         #: Labels of the requests in the order of their ends.
         self.outcomes: List[str] = []
         self.init_markers = 0
@@ -95,8 +101,8 @@ class Life:
             code.mkdir()
             (code / "__main__.py").write_bytes(VICTIM.read_bytes())
             options += ["--code", str(code)]
-        return Settings(options=options, env=env, stdout="pipe", stderr="stdout" if plan.merged else "pipe",
-                        wrapper=wrapper)
+        stderr = "stdout" if plan.merged else "pipe"
+        return Settings(options=options, env=env, stdout=plan.log or "pipe", stderr=plan.log or stderr, wrapper=wrapper)
 
     async def begin(self) -> None:
         """Read the logs, load the code, start the clients."""
@@ -110,6 +116,8 @@ class Life:
     async def read_logs(self) -> None:
         """Begin to read what the server writes."""
         process = self.server.process
+        if self.plan.log:
+            return
         assert process.stdout is not None
         pipes = [("stdout", process.stdout)]
         if not self.plan.merged:
@@ -175,7 +183,7 @@ class Life:
             if rng.random() < 0.3:
                 connection.close()
             request = await self.request(random_shape(rng), connection)
-            if self.stopping and request.label == "closed":
+            if self.stopped and request.label in ("closed", "refused"):
                 break
             await asyncio.sleep(rng.random() * 0.01)
         connection.close()
@@ -194,11 +202,13 @@ class Life:
             await own.ask(request)
         except Closed as closed:
             own.close()
-            request.label, request.ended = "closed", time.monotonic()
-            # A kept connection may be closed by a server that stops; see the end of RFC 9112, 9.6.
-            if not (self.stopping or self.is_short(request)):
+            request.label = "refused" if isinstance(closed, Refused) else "closed"
+            request.ended = time.monotonic()
+            # A server that stops takes no more connections, and closes those on which nothing has come.
+            late = self.stopped and (request.label == "refused" or not 0 < request.sent < self.stopped)
+            if not (late or self.is_short(request)):
                 self.problem(f"request {request.number} got no answer: {closed} (kept connection: {was_open}, "
-                             f"{request.shape})")
+                             f"{request.shape}, sent {request.sent - self.stopped:.3f} s after the stop)")
         except Violation as violation:
             own.close()
             request.label = request.label or "wrong"
@@ -218,11 +228,16 @@ class Life:
     def explain(self, request: Request) -> None:
         """A request has ended: a failure needs a cause. Deaths and interruptions are counted at the end."""
         self.outcomes.append(request.label)
-        if request.label in ("200", "closed", "wrong") or request.label.startswith(("400", "502 in")):
+        if request.label in ("200", "closed", "refused", "wrong") or request.label.startswith(("400", "502 in")):
             return
-        if request.label == "503" and self.stopping or request.shape.do or self.is_short(request):
+        if request.label == "503" and self.stopped or request.label == "429" and "crowd" in request.shape.more or request.shape.do or self.is_short(request):
             return
         self.problem(f"request {request.number}: {request.label} for no reason ({request.shape})")
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the server has not ended."""
+        return self.server.process.poll() is None
 
     def problem(self, text: str) -> None:
         """Note what must not be."""
@@ -275,6 +290,9 @@ class Life:
     async def settle(self) -> None:
         """Without load: everything must be as at the start. The first call says what that is."""
         await self.stop_load()
+        if not self.is_up:
+            self.problem(f"the proxy has ended by itself: {self.server.process.returncode}")
+            return
         await asyncio.sleep(TRIM_SECONDS)
         await self.wait_for(lambda: all(machine.is_alive(pid) for pid in machine.children(self.pid)),
                             "no zombie is left")
@@ -295,16 +313,35 @@ class Life:
     async def stop_under_load(self) -> str:
         """Tell the server to stop while clients send. Returns by which signal."""
         number = self.rng.choice([signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
-        self.stopping = True
+        self.stopped = time.monotonic()
         self.server.signal(number)
-        if await self.wait_for(lambda: self.server.process.poll() is not None, "the server stops") is None:
+        if await self.wait_for(lambda: not self.is_up, "the server stops") is None:
             os.kill(self.pid, signal.SIGKILL)
         return signal.Signals(number).name
+
+    async def lose_readers(self) -> None:
+        """Nobody takes the log any more; what follows cannot be checked in it."""
+        for reader in self.readers:
+            reader.leave()
+        self.blind = True
+
+    async def kill_server(self) -> None:
+        """The proxy dies of SIGKILL: its runner goes with it."""
+        runner = await self.runner()
+        self.stopped = time.monotonic()
+        self.blind = True
+        self.server.settings.exit_status = -signal.SIGKILL
+        self.server.signal(signal.SIGKILL)
+        await self.wait_for(lambda: not self.is_up and not machine.is_alive(runner),
+                            "the runner ends with its proxy")
+        for place in (self.server.work_dir, self.disk):
+            for left in place.iterdir() if place else ():
+                shutil.rmtree(left)
 
     async def finish(self) -> None:
         """Stop the server, which must leave nothing, and audit its logs."""
         loop = asyncio.get_running_loop()
-        self.stopping = True
+        self.stopped = self.stopped or time.monotonic()
         for reader in self.readers:
             reader.go_on()
         try:
@@ -317,7 +354,7 @@ class Life:
             except asyncio.TimeoutError:
                 self.problem(f"{reader.stream.name} stays open after the end")
         await self.stop_load()
-        if self.plan.disk:
+        if self.disk and self.plan.disk:
             left = [path.name for path in self.disk.iterdir() if path.name != ".full"]
             if left:
                 self.problem(f"left in the work directory: {left}")
@@ -331,10 +368,12 @@ class Life:
 
 def audit(life: Life) -> Iterator[str]:
     """What the logs and the answers together say that must not be."""
+    yield from _audit_deaths(life)
+    if life.blind:
+        return
     tails = [stream.end() for stream in life.streams]
     for stream in life.streams:
         yield from stream.problems
-    yield from _audit_deaths(life)
     counts = [len(stream.segments) for stream in life.streams]
     if len(set(counts)) > 1:
         yield f"activations that end on stdout and on stderr: {counts}"
@@ -371,7 +410,7 @@ def _audit_deaths(life: Life) -> Iterator[str]:
 def _audit_markers(life: Life, markers: int) -> Iterator[str]:
     """As many as activations. Of a request that its client left, it is not known whether it came so far."""
     certain = life.init_markers + sum(one.activated for one in life.ledger.requests)
-    possible = sum((one.abandoned and one.sent) or one.label == "closed" for one in life.ledger.requests)
+    possible = sum((one.abandoned and one.sent > 0) or one.label == "closed" for one in life.ledger.requests)
     if not certain <= markers <= certain + possible:
         yield f"{markers} markers for {certain} activations and at most {possible} more"
 

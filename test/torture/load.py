@@ -20,7 +20,11 @@ class Violation(Exception):
 
 
 class Closed(Exception):
-    """The server has closed the connection, or never taken it."""
+    """The server has closed the connection."""
+
+
+class Refused(Closed):
+    """The server has never taken it."""
 
 
 @dataclasses.dataclass
@@ -59,7 +63,7 @@ def random_shape(rng: random.Random) -> Shape:
 class Request:
     """One request and its fate.
 
-    sent: whether all of it has left. abandoned: the client broke it off. label: the outcome, "" while there is none.
+    started, sent, ended: when it was begun, had left entirely, was answered; 0 for never. abandoned: the client broke it off. label: the outcome, "" while there is none.
     activated: whether the outcome says that the function was activated, which leaves markers.
     """
 
@@ -68,7 +72,7 @@ class Request:
     shape: Shape
     started: float = dataclasses.field(default_factory=time.monotonic)
     ended: float = 0.0
-    sent: bool = False
+    sent: float = 0.0
     abandoned: bool = False
     label: str = ""
     activated: bool = False
@@ -127,6 +131,7 @@ LABELS: List[Tuple[int, str, str]] = [
     (500, "cannot start", "500 start"),
     (500, "cannot make", "500 start"),
     (500, "cannot open", "500 start"),
+    (429, "Too many requests are waiting.", "429"),
     (503, "The server is shutting down.", "503"),
 ]
 
@@ -148,7 +153,7 @@ class Connection:
         self._buffer = b""
 
     async def open(self, receive_buffer: int = 0) -> None:
-        """Connect. receive_buffer: bytes that the kernel takes for us, 0 for its default. Raises Closed."""
+        """Connect. receive_buffer: bytes that the kernel takes for us, 0 for its default. Raises Refused."""
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -158,7 +163,7 @@ class Connection:
             await asyncio.get_running_loop().sock_connect(self._socket, (HOST, self._port))
         except OSError as error:
             self.close()
-            raise Closed(str(error)) from None
+            raise Refused(str(error)) from None
 
     @property
     def is_open(self) -> bool:
@@ -227,7 +232,7 @@ class Connection:
         if self._buffer:
             raise Violation(f"an answer that nobody asked for: {self._buffer[:200]!r}")
         await self.send(request.http())
-        request.sent = True
+        request.sent = time.monotonic()
         request.judge(*await self.read_answer())
 
 

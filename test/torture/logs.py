@@ -135,6 +135,11 @@ class Reader(asyncio.Protocol):
         assert self._transport is not None
         self._transport.pause_reading()
 
+    def leave(self) -> None:
+        """Close the reading end."""
+        assert self._transport is not None
+        self._transport.close()
+
     def go_on(self) -> None:
         """Read again."""
         assert self._transport is not None

@@ -109,7 +109,7 @@ class FakeLife:
         self.ledger = Ledger(10)
         for label in ("200", "400 exited", "200"):
             request = self.ledger.new(Shape(lines=1))
-            request.label, request.activated, request.sent = label, True, True
+            request.label, request.activated, request.sent = label, True, 1.0
         self.witness = Printed({0: (1, 1), 2: (1, 1)})
         self.lethal, self.interrupts, self.init_markers = 1, 0, 0
         self.out = b"#0 o 0 0 \n" + MARKER + MARKER + b"#2 o 0 0 \n" + MARKER

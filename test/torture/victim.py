@@ -112,6 +112,31 @@ def speak_on_channel(event: Dict[str, Any]) -> None:
             pass
 
 
+def speak_late(event: Dict[str, Any]) -> None:
+    """The same when nobody expects it, or somebody else's answer."""
+    threading.Timer(event["ms"] / 1000, speak_on_channel, (event,)).start()
+
+
+def leave_orphans(_event: Dict[str, Any]) -> None:
+    """Processes whose parents have gone: the proxy gets them, and they end all at once."""
+    for _ in range(50):
+        child = os.fork()
+        if child == 0:
+            if os.fork() == 0:
+                time.sleep(0.01)
+            os._exit(0)
+        os.waitpid(child, 0)
+
+
+def write_unfinished(event: Dict[str, Any]) -> None:
+    """Output without a newline at its end, and bytes that are no text; then perhaps the end of the process."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.buffer.write(b"\xff\0unfinished")
+        stream.flush()
+    if event["status"] % 2:
+        os._exit(1)
+
+
 def fill_disk(_event: Dict[str, Any]) -> None:
     """Write into the code's directory until it is full, and remove it again."""
     try:
@@ -145,6 +170,11 @@ def exit_in_thread(_event: Dict[str, Any]) -> None:
     time.sleep(10)
 
 
+def become_another(_event: Dict[str, Any]) -> None:
+    """Another program takes the place of the runner, and its channel has gone."""
+    os.execv("/bin/sleep", ["sleep", "60"])
+
+
 ACTS: Dict[str, Callable[[Dict[str, Any]], Any]] = {
     "exhaust_memory": exhaust_memory,
     "pass_memory": pass_memory,
@@ -155,6 +185,12 @@ ACTS: Dict[str, Callable[[Dict[str, Any]], Any]] = {
     "close_everything": close_everything,
     "close_streams": close_streams,
     "speak_on_channel": speak_on_channel,
+    "speak_late": speak_late,
+    "leave_orphans": leave_orphans,
+    "write_unfinished": write_unfinished,
+    "become_another": become_another,
+    "close_channel": lambda event: os.closerange(3, 4096),
+    "sit": lambda event: time.sleep(60),
     "fill_disk": fill_disk,
     "recurse": recurse,
     "raise_error": raise_error,
