@@ -16,7 +16,11 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
-enum { LARGE_BODY = 256 << 10, TRIM_AFTER_MS = 100 };
+enum {
+	LARGE_BODY = 256 << 10,
+	CROWD = 64, /* connections, whose memory is worth giving back: 2 MB */
+	TRIM_AFTER_MS = 100,
+};
 
 struct http_connection;
 
@@ -33,11 +37,13 @@ struct http_server {
 	bool closed_one;               /* a connection has been closed in this turn of MHD_run() */
 	struct watch other_port;       /* of http_listen_also(), fd -1 when there is none */
 	struct timer other_port_pause; /* set while it cannot be accepted from */
-	struct timer trim;             /* set for a while after a large request */
 	bool seldom;                   /* has turns of its own, instead of one in each of the loop's: */
 	struct timer turn;
 	unsigned max_connections, idle_s;
 	struct http_metrics metrics;
+	size_t connections;
+	bool crowded;      /* there have been more than CROWD of them since the last trim */
+	struct timer trim; /* set for a while after a large request, and when one of a crowd has left */
 };
 
 /* A connection, watched for the end of what its client sends. */
@@ -608,10 +614,14 @@ static void on_mhd_connection(
 	struct http_connection *connection = *slot;
 
 	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+		server->crowded = ++server->connections > CROWD || server->crowded;
 		connection_opened(server, mhd, slot);
 		return;
 	}
 	server->closed_one = true;
+	server->connections--;
+	if (server->crowded && !server->trim.set)
+		loop_timer_set(server->loop, &server->trim, loop_now_ms() + TRIM_AFTER_MS);
 	if (connection != NULL) {
 		loop_unwatch(server->loop, &connection->end);
 		forget_end(server, connection);
@@ -749,8 +759,11 @@ static void on_other_port_ready(void *context, uint32_t events UTIL_UNUSED)
 
 /* What large bodies took goes back to the system when no more of them come: for each of them it would have to be got,
  * and zeroed, anew, a third of the time of a 1 MB echo (measured). */
-static void on_trim_due(void *context UTIL_UNUSED)
+static void on_trim_due(void *context)
 {
+	struct http_server *server = context;
+
+	server->crowded = server->connections > CROWD;
 	(void) malloc_trim(0);
 }
 
@@ -783,7 +796,7 @@ int http_start(struct http_server **ret_server, struct loop *loop, const struct 
 	server->callbacks = *callbacks;
 	server->max_body = config->max_body;
 	server->other_port = (struct watch) { .fd = -1, .on_ready = on_other_port_ready, .context = server };
-	server->trim = (struct timer) { .on_due = on_trim_due };
+	server->trim = (struct timer) { .on_due = on_trim_due, .context = server };
 	server->other_port_pause = (struct timer) { .on_due = on_other_port_pause_over, .context = server };
 	server->seldom = config->seldom;
 	server->turn = (struct timer) { .on_due = on_turn, .context = server };

@@ -74,6 +74,20 @@ def test_large_run_among_small_ones(action):
     wait_until(is_small_again, "the runner gives back what a large event took")
 
 
+def test_crowd_of_connections(action):
+    """Each takes 32 KB of the proxy's memory, which goes back when they have left."""
+    one = action(ECHO)
+    assert one.result({"n": 1}) == {"n": 1}
+    before = settled_kb(one.pid)
+    crowd = [one.connect() for _ in range(300)]
+    for client in crowd:
+        assert one.run({"n": 1}, client=client).status == 200
+    assert resident_kb(one.pid) > before + TOLERANCE_KB
+    for client in crowd:
+        client.close()
+    wait_until(lambda: resident_kb(one.pid) < before + TOLERANCE_KB, "the proxy gives back what a crowd took")
+
+
 def test_connections(action):
     one = action(ECHO)
     assert_steady(one, lambda: one.request("GET", "/nowhere"), 1000)

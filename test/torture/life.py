@@ -66,6 +66,7 @@ class Life:
         self.interrupts = 0
         #: From when to when (None: still) something was short, which explains more.
         self.shortages: List[List[Optional[float]]] = []
+        self.crowded = False  # more requests wait than may
         #: Whether the log cannot be read to its end.
         self.blind = bool(plan.log)
         self.stopped = 0.0  # when it was told to stop
@@ -228,9 +229,9 @@ class Life:
     def explain(self, request: Request) -> None:
         """A request has ended: a failure needs a cause. Deaths and interruptions are counted at the end."""
         self.outcomes.append(request.label)
-        if request.label in ("200", "closed", "refused", "wrong") or request.label.startswith(("400", "502 in")):
+        if request.label in ("200", "closed", "refused", "wrong") or request.label.startswith(("400", "500 bad", "502 in")):
             return
-        if request.label == "503" and self.stopped or request.label == "429" and "crowd" in request.shape.more or request.shape.do or self.is_short(request):
+        if request.label == "503" and self.stopped or request.label == "429" and self.crowded or request.shape.do or self.is_short(request):
             return
         self.problem(f"request {request.number}: {request.label} for no reason ({request.shape})")
 
