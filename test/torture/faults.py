@@ -9,6 +9,8 @@ import signal
 import time
 from typing import Awaitable, Callable, Dict, NamedTuple, Optional, Tuple
 
+from blackbox.harness import SANITIZED
+
 from . import machine, victim
 from .life import LOST_AFTER, Life
 from .load import Closed, Connection, Request, Shape
@@ -25,7 +27,7 @@ MEANINGLESS = [number for number in SIGNALS if number not in (
     signal.SIGTRAP, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV, signal.SIGSYS)]
 
 #: --timeout of servers that have one.
-TIMEOUT_S = 2
+TIMEOUT_S = 12 if SANITIZED else 4
 
 KB, MB = 1 << 10, 1 << 20
 
@@ -354,6 +356,8 @@ async def act(life: Life) -> str:
     """The function does something to itself."""
     rng = life.rng
     name = rng.choice([*DEADLY, *HARMLESS_ACTS, *LATE_ACTS, "write_unfinished"])
+    if SANITIZED and name == "exhaust_memory":
+        name = "recurse"
     # None of them is a whole result: what a function answers in its own process is its own affair.
     texts = ["\n", "nonsense\n", '{"status":"success"', "{" * 2000, '{"status":"initialized"}\n{}\n']
     more = {"status": rng.randrange(256), "signal": rng.choice([2, 9, 11, 15]), "limit": 60,
@@ -520,6 +524,21 @@ async def full_disk(life: Life) -> str:
     return moment
 
 
+def has_memory_limit(life: Life) -> bool:
+    """Of the server, that a process of the victim keeps to; not with the memory that a sanitizer takes."""
+    return "300" in life.plan.options and not SANITIZED
+
+
+def has_time_limit(life: Life) -> bool:
+    """Of the server, that can be waited for."""
+    return str(TIMEOUT_S) in life.plan.options
+
+
+def has_address_limit(_life: Life) -> bool:
+    """A sanitizer reserves terabytes of address space."""
+    return not SANITIZED
+
+
 async def crowd_out(life: Life) -> None:
     """A request, whatever becomes of it: what was begun while something was short has its end before the probe."""
     await life.request(Shape())
@@ -547,16 +566,16 @@ SERVING: Dict[str, Fault] = {
     "client pipelines": Fault(pipeline, 3),
     "slow client": Fault(slow_client, 1),
     "refused request": Fault(refused, 3),
-    "crowd": Fault(crowd, 0.1, lambda life: "--timeout" not in life.plan.options),
+    "crowd": Fault(crowd, 0.1, lambda life: not has_time_limit(life)),
     "log reader stalls": Fault(stall_reader, 3, lambda life: bool(life.readers)),
     "log flood": Fault(flood, 3),
     "function": Fault(act, 12),
     "fork bomb": Fault(exhaust_processes, 1),
-    "memory limit": Fault(pass_memory_limit, 0.5, lambda life: "--memory" in life.plan.options),
-    "time limit": Fault(pass_time_limit, 0.7, lambda life: "--timeout" in life.plan.options),
+    "memory limit": Fault(pass_memory_limit, 0.5, has_memory_limit),
+    "time limit": Fault(pass_time_limit, 0.3, has_time_limit),
     "few descriptors": Fault(few_descriptors, 3),
-    "little memory": Fault(little_memory, 3),
-    "runner: no memory": Fault(runner_without_memory, 2),
+    "little memory": Fault(little_memory, 3, has_address_limit),
+    "runner: no memory": Fault(runner_without_memory, 2, has_address_limit),
     "runner: no descriptors": Fault(runner_without_descriptors, 1),
     "few processes": Fault(few_processes, 4, lambda life: life.plan.user is not None),
     "full disk": Fault(full_disk, 4, lambda life: life.plan.disk > 0),

@@ -9,6 +9,8 @@ import signal
 import time
 from typing import Awaitable, Callable, Dict, List, NamedTuple, Optional, Tuple
 
+from blackbox.harness import SANITIZED
+
 from . import machine
 from .faults import HARMLESS, SIGNALS, STOPS, pause, restore, send
 from .life import Life, Plan
@@ -143,6 +145,8 @@ INIT: Dict[str, InitFault] = {
 def init_plan(name: str, rng: random.Random, user: Optional[int], can_mount: bool) -> Optional[Plan]:
     """A server for this fault, or None where it is not possible here."""
     fault = INIT[name]
+    if SANITIZED and fault.inject is little_memory:
+        return None
     if fault.needs == "disk" and not can_mount or fault.needs == "user" and user is None:
         return None
     code = "zip" if name == "init: helper" else rng.choice(["source", "zip"])

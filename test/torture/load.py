@@ -12,6 +12,8 @@ import struct
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
+from blackbox.harness import LAMBDA_PATH
+
 HOST = "127.0.0.1"
 
 
@@ -63,33 +65,39 @@ def random_shape(rng: random.Random) -> Shape:
 class Request:
     """One request and its fate.
 
-    started, sent, ended: when it was begun, had left entirely, was answered; 0 for never. abandoned: the client broke it off. label: the outcome, "" while there is none.
-    activated: whether the outcome says that the function was activated, which leaves markers.
+    door: through which it goes. started, sent, ended: when it was begun, had left entirely, was answered; 0 for never.
+    abandoned: the client broke it off. label: the outcome, "" while there is none. activated: whether the outcome says
+    that the function was activated, which shows in the log. perhaps: whether it leaves that open.
     """
 
     number: int
     token: str
     shape: Shape
+    door: str = "openwhisk"
     started: float = dataclasses.field(default_factory=time.monotonic)
     ended: float = 0.0
     sent: float = 0.0
     abandoned: bool = False
     label: str = ""
     activated: bool = False
+    perhaps: bool = False
 
     def body(self) -> bytes:
-        """What is posted to /run."""
+        """What is posted."""
         shape = self.shape
         event = {"number": self.number, "token": self.token, "in": "z" * shape.size, "out": shape.out,
                  "lines": shape.lines, "width": shape.width, "sleep_ms": shape.sleep_ms, **shape.more}
         if shape.do:
             event["do"] = shape.do
+        if self.door == "lambda":
+            return json.dumps(event).encode()
         return json.dumps({"value": event, "activation_id": self.token}).encode()
 
     def http(self) -> bytes:
         """The same with its header block."""
         body = self.body()
-        return b"POST /run HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s" % (HOST.encode(), len(body), body)
+        path = LAMBDA_PATH if self.door == "lambda" else "/run"
+        return b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (path.encode(), len(body), body)
 
     def result(self) -> bytes:
         """What the function returns for it."""
@@ -99,18 +107,24 @@ class Request:
     def judge(self, status: int, body: bytes) -> None:
         """Set label and activated from an answer.  Raises Violation where it is not one of this request's."""
         self.ended = time.monotonic()
-        if status == 200:
+        if status == 200 and (self.door == "openwhisk" or b'"token"' in body):
             if body != self.result():
                 raise Violation(f"request {self.number} got an answer that is not its own: {body[:200]!r}")
             self.label, self.activated = "200", True
             return
         try:
-            text = json.loads(body)["error"]
+            document = json.loads(body)
+            if self.door == "lambda":
+                self.label = invoke_label_of(status, document)
+            else:
+                self.label = label_of(status, document["error"])
         except (ValueError, TypeError, KeyError):
             raise Violation(f"request {self.number}: status {status}, no error document: {body[:200]!r}") from None
-        self.label = label_of(status, text)
         # What ran nothing leaves no markers: docs/protocol.md, the table of /run.
-        self.activated = status in (400, 502) or self.label == "500 bad reply"
+        ran = self.label.startswith(("400", "502")) or self.label == "500 bad reply"
+        # At the other door a process that ended while it loaded the code again looks like one that ended in its run.
+        self.perhaps = ran and self.door == "lambda" and not self.label.startswith("502 e")
+        self.activated = ran and not self.perhaps
 
 
 LABELS: List[Tuple[int, str, str]] = [
@@ -132,6 +146,7 @@ LABELS: List[Tuple[int, str, str]] = [
     (500, "cannot make", "500 start"),
     (500, "cannot open", "500 start"),
     (429, "Too many requests are waiting.", "429"),
+    (429, "Rate Exceeded.", "429"),
     (503, "The server is shutting down.", "503"),
 ]
 
@@ -142,6 +157,25 @@ def label_of(status: int, text: str) -> str:
         if status == known and text.startswith(beginning):
             return label
     raise Violation(f"an answer that nothing explains: {status} {text!r}")
+
+
+INVOKE_LABELS = {
+    "Runtime.ExitError": "400 exited",
+    "Sandbox.Timedout": "502 time",
+    "Runtime.OutOfMemory": "502 memory",
+}
+
+
+def invoke_label_of(status: int, document: Dict[str, str]) -> str:
+    """The same for the door of Lambda, by the name that the outcome has at /run."""
+    if status != 200:
+        # What fails before the door is known has no door's form.
+        return label_of(status, document["error"] if "error" in document else document["Message"])
+    if "error" in document:  # the function's own document, of OpenWhisk's convention
+        return label_of(502, document["error"])
+    if document["errorType"] not in INVOKE_LABELS:
+        raise Violation(f"an answer that nothing explains: {document}")
+    return INVOKE_LABELS[document["errorType"]]
 
 
 class Connection:
@@ -239,8 +273,9 @@ class Connection:
 class Ledger:
     """All requests to one server."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, door: str = "openwhisk") -> None:
         self.requests: List[Request] = []
+        self.door = door
         self.limit = limit
         self._numbers = itertools.count(0)
         self._secret = secrets.token_hex(4)
@@ -249,7 +284,7 @@ class Ledger:
         """A request that no other is like."""
         number = next(self._numbers)
         assert number < self.limit, "more requests than the witness has room for"
-        request = Request(number, f"{self._secret}-{number}-{secrets.token_hex(4)}", shape)
+        request = Request(number, f"{self._secret}-{number}-{secrets.token_hex(4)}", shape, self.door)
         self.requests.append(request)
         return request
 

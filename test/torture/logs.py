@@ -71,6 +71,9 @@ class Stream:
             self.problems.append(f"{self.name}: a line between the two markers: {line[:200]!r}")
         if MARKER_LINE in line:
             self.problems.append(f"{self.name}: a marker is not alone on its line: {line[-200:]!r}")
+        self._take_other(line)
+
+    def _take_other(self, line: bytes) -> None:
         match = LINE.match(line)
         if match:
             self._take_own(match, line)
@@ -103,6 +106,35 @@ class Stream:
             self.problems.append(f"{self.name}: {line[:500]!r}")
         self._now.foreign += 1
         self.last_foreign = [*self.last_foreign[-20:], line[:300]]
+
+
+class InvokeStream(Stream):
+    """Both streams of a server whose requests come through the door of Lambda: START, END and REPORT."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._id = b""  # of the activation that has begun
+        self._ended = False
+
+    def _take(self, line: bytes) -> None:
+        word, _, rest = line.partition(b" RequestId: ")
+        if word == b"START":
+            if self._id:
+                self.problems.append(f"{self.name}: START before the REPORT of {self._id!r}")
+            self._id, self._ended, self._now = rest.split()[0], False, Segment()
+        elif word in (b"END", b"REPORT"):
+            if rest.split()[0] != self._id or self._ended != (word == b"REPORT"):
+                self.problems.append(f"{self.name}: {line!r} in the part of {self._id!r}")
+            self._ended = True
+            if word == b"REPORT":
+                self.segments.append(self._now)
+                self._id, self._now = b"", Segment()
+        elif MARKER_LINE in line:
+            self.problems.append(f"{self.name}: a marker: {line[:200]!r}")
+        elif LINE.match(line) and (self._ended or not self._id):
+            self.problems.append(f"{self.name}: a line outside of its activation: {line[:200]!r}")
+        else:
+            self._take_other(line)
 
 
 class Reader(asyncio.Protocol):

@@ -111,7 +111,7 @@ class FakeLife:
             request = self.ledger.new(Shape(lines=1))
             request.label, request.activated, request.sent = label, True, 1.0
         self.witness = Printed({0: (1, 1), 2: (1, 1)})
-        self.lethal, self.interrupts, self.init_markers = 1, 0, 0
+        self.lethal, self.interrupts, self.init_markers, self.blind = 1, 0, 0, False
         self.out = b"#0 o 0 0 \n" + MARKER + MARKER + b"#2 o 0 0 \n" + MARKER
         self.err = b"#0 e 0 0 \n" + MARKER + MARKER + b"#2 e 0 0 \n" + MARKER
 
