@@ -23,7 +23,7 @@ CLIENT = os.environ.get("SOAK_CLIENT", str(ROOT / "build" / "soak-client"))
 
 def test_faults() -> None:
     """Each kind that is possible here, at least once."""
-    report = torture(100 if SANITIZED else 300, "check", 2, [*SERVING, *INIT])
+    report = torture(100 if SANITIZED else 200, "check", 2, [*SERVING, *INIT])
     assert report.problems == []
     assert sum(row.count for row in report.rows.values()) >= 100
 
