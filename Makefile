@@ -160,8 +160,18 @@ $(UNIT_LIBRARY): $(call proxy_objects,$(filter-out proxy/main.c,$(PROXY_SOURCES)
 UNIT_TESTS := $(patsubst test/unit/%.c,$(BUILD)/unit/%,$(wildcard test/unit/test_*.c))
 $(BUILD)/unit/%: test/unit/%.c $(wildcard test/unit/*.h) $(UNIT_LIBRARY)
 	$(call say,cc $@)
-	$(Q)$(CC) $(PROXY_CFLAGS) -Wno-conversion -Wno-sign-conversion -o $@ $< $(UNIT_LIBRARY) $(LDFLAGS) -pie \
-		-Wl,--as-needed -lzip -lcjson -lmicrohttpd -lpthread
+	$(Q)$(CC) $(PROXY_CFLAGS) -Wno-conversion -Wno-sign-conversion -o $@ $< $(UNIT_LINK) $(UNIT_LIBRARY) $(LDFLAGS) \
+		-pie -Wl,--as-needed -lzip -lcjson -lmicrohttpd -lpthread
+
+# Tests in which calls of the system and of libraries can be made to fail (test/unit/fail_calls.h).
+FAIL_CALLS := $(BUILD)/unit/fail_calls.o
+FAILING_TESTS := $(patsubst test/unit/%.c,$(BUILD)/unit/%,$(shell grep -l fail_calls.h test/unit/test_*.c))
+$(FAILING_TESTS): $(FAIL_CALLS)
+$(FAILING_TESTS): UNIT_LINK = $(FAIL_CALLS) $$(nm $(FAIL_CALLS) | sed -n 's/.* T __wrap_/-Wl,--wrap=/p')
+$(FAIL_CALLS): test/unit/fail_calls.c test/unit/fail_calls.h
+	@mkdir -p $(@D)
+	$(call say,cc $@)
+	$(Q)$(CC) $(PROXY_CFLAGS) -c -o $@ $<
 
 check-unit: all $(UNIT_TESTS)
 	prove -e '' $(UNIT_TESTS)

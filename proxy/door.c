@@ -3,6 +3,7 @@
 #include "../common/wire.h"
 #include "base64.h"
 #include "json.h"
+#include "text.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -118,8 +119,8 @@ void door_put_on_one_line(struct http_body *event)
 static char *make_front(const char *id, const struct limits *limits, const char *details, const char *pyaction_details,
 	const char *body, size_t *ret_length)
 {
-	char *front = NULL;
-	FILE *out = open_memstream(&front, ret_length);
+	struct text front;
+	FILE *out = text_open(&front);
 	struct timespec now;
 
 	if (out == NULL)
@@ -139,11 +140,7 @@ static char *make_front(const char *id, const struct limits *limits, const char 
 		(void) fprintf(out, "%s\"body\":\"%s\"}}", pyaction_details[0] != '\0' ? "," : "", body);
 	else
 		(void) fprintf(out, "}}%c", WIRE_RECORD_SEPARATOR);
-	if (fclose(out) != 0) {
-		free(front);
-		return NULL;
-	}
-	return front;
+	return text_close(&front, ret_length);
 }
 
 /* An event with a character that has to stand for its newlines. */

@@ -6,6 +6,7 @@
 #include "precompiler.h"
 #include "runner.h"
 #include "server_log.h"
+#include "text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -72,7 +73,6 @@ struct function {
 	struct precompiler *precompiler; /* works in code_dir until the first init is over; NULL for none */
 	struct envelope envelope;        /* of the code; the code text itself is dropped once it is on disk */
 	char *init_line;                 /* without its closing brace: send_init() may add a member */
-	size_t init_line_length;
 
 	struct function_metrics metrics;
 };
@@ -233,7 +233,8 @@ static int make_init_line(struct function *function, struct err *err)
 	bool owned = envelope->kind != CODE_FOLDER;
 	const char *packages = code_dir_path(function->code_dir);
 	const char *path = owned ? packages : envelope->folder;
-	FILE *line = open_memstream(&function->init_line, &function->init_line_length);
+	struct text text;
+	FILE *line = text_open(&text);
 
 	if (line == NULL)
 		return err_errno(err, -ENOMEM, "cannot make the message to the runner");
@@ -251,7 +252,8 @@ static int make_init_line(struct function *function, struct err *err)
 	if (limits->memory_mb != LIMITS_DEFAULT)
 		(void) fprintf(line, ",\"memory_mb\":%u", limits->memory_mb);
 	(void) fprintf(line, ",\"env\":%s", envelope->environment);
-	if (fclose(line) != 0)
+	function->init_line = text_close(&text, NULL);
+	if (function->init_line == NULL)
 		return err_errno(err, -ENOMEM, "cannot make the message to the runner");
 	return 0;
 }

@@ -4,6 +4,7 @@
 #include "limits.h"
 #include "mhd_compat.h"
 #include "server_log.h"
+#include "text.h"
 
 #include <malloc.h>
 #include <netdb.h>
@@ -151,14 +152,13 @@ static enum MHD_Result on_argument(
 
 char *http_make_query(const struct http_request *request)
 {
-	char *query = NULL;
-	size_t length;
-	FILE *out = open_memstream(&query, &length);
+	struct text query;
+	FILE *out = text_open(&query);
 
 	if (out == NULL)
 		return NULL;
 	(void) MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, on_argument, out);
-	return fclose(out) == 0 ? query : NULL;
+	return text_close(&query, NULL);
 }
 
 char *http_request_body(struct http_request *request, size_t *ret_length)

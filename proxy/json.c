@@ -1,5 +1,7 @@
 #include "json.h"
 
+#include "text.h"
+
 #include <cjson/cJSON.h>
 #include <endian.h>
 #include <stdint.h>
@@ -90,19 +92,15 @@ void json_write_string(FILE *out, const char *text, size_t length)
 
 char *json_error_document(const char *text, size_t *ret_length)
 {
-	char *document = NULL;
-	FILE *out = open_memstream(&document, ret_length);
+	struct text document;
+	FILE *out = text_open(&document);
 
 	if (out == NULL)
 		return NULL;
 	(void) fputs("{\"error\":", out);
 	json_write_string(out, text, strlen(text));
 	(void) fputs("}\n", out);
-	if (fclose(out) != 0) {
-		free(document);
-		return NULL;
-	}
-	return document;
+	return text_close(&document, ret_length);
 }
 
 /* --- is it plain? ------------------------------------------------------------------------------------ */

@@ -6,6 +6,7 @@
 #include "base64.h"
 #include "door.h"
 #include "json.h"
+#include "text.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -381,8 +382,8 @@ static void write_event(FILE *out, struct call *call)
 static char *make_message(void *context, const struct limits *limits UTIL_UNUSED, size_t *ret_length)
 {
 	struct call *call = context;
-	char *message = NULL;
-	FILE *out = open_memstream(&message, ret_length);
+	struct text message;
+	FILE *out = text_open(&message);
 
 	if (out == NULL)
 		return NULL;
@@ -391,8 +392,8 @@ static char *make_message(void *context, const struct limits *limits UTIL_UNUSED
 	(void) fputs("\"value\":", out);
 	write_event(out, call);
 	(void) fputs("}", out);
-	/* The stream's own NUL leaves the room that the newline needs. */
-	return fclose(out) == 0 ? message : NULL;
+	/* Its NUL leaves the room that the newline needs. */
+	return text_close(&message, ret_length);
 }
 
 static void read_id(void *context, char id[PLATFORM_ID_SIZE])
@@ -517,12 +518,12 @@ char *knative_make_dedicated(size_t *ret_length)
 {
 	const char *code = getenv("__OW_ACTION_CODE"), *main_name = getenv("__OW_ACTION_MAIN");
 	const char *name = getenv("__OW_ACTION_NAME");
-	char *body = NULL;
+	struct text body;
 	FILE *out;
 
 	if (code == NULL || code[0] == '\0')
 		return NULL;
-	out = open_memstream(&body, ret_length);
+	out = text_open(&body);
 	if (out == NULL)
 		return NULL;
 	(void) fputs("{\"value\":{\"code\":", out);
@@ -532,7 +533,7 @@ char *knative_make_dedicated(size_t *ret_length)
 	(void) fputs(",\"name\":", out);
 	json_write_string(out, name != NULL ? name : "", name != NULL ? strlen(name) : 0);
 	(void) fputs("}}", out);
-	return fclose(out) == 0 ? body : NULL;
+	return text_close(&body, ret_length);
 }
 
 const struct door knative_door = { .takes = takes, .on_request = on_request };

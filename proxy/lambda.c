@@ -8,6 +8,7 @@
 #include "json.h"
 #include "limits.h"
 #include "server_log.h"
+#include "text.h"
 
 #include <ctype.h>
 #include <stdarg.h>
@@ -59,7 +60,8 @@ static void answer_refusal(
 {
 	char text[ERR_TEXT_MAX + 128];
 	struct http_body body = { 0 };
-	FILE *out = open_memstream(&body.data, &body.length);
+	struct text document;
+	FILE *out = text_open(&document);
 	va_list args;
 
 	va_start(args, format);
@@ -71,7 +73,7 @@ static void answer_refusal(
 			out, "{\"Type\":\"%s\",\"Message\":", status < HTTP_INTERNAL_SERVER_ERROR ? "User" : "Service");
 		json_write_string(out, text, strlen(text));
 		(void) fputs("}", out);
-		(void) fclose(out);
+		body.data = text_close(&document, &body.length);
 	}
 	http_answer(request, status, body);
 }
@@ -118,7 +120,8 @@ static void answer_failure(struct call *call, const char *type, const char *form
 {
 	char text[ERR_TEXT_MAX + 128];
 	struct http_body body = { 0 };
-	FILE *out = open_memstream(&body.data, &body.length);
+	struct text document;
+	FILE *out = text_open(&document);
 	va_list args;
 
 	va_start(args, format);
@@ -128,7 +131,7 @@ static void answer_failure(struct call *call, const char *type, const char *form
 		(void) fprintf(out, "{\"errorType\":\"%s\",\"errorMessage\":", type);
 		json_write_string(out, text, strlen(text));
 		(void) fputs("}", out);
-		(void) fclose(out);
+		body.data = text_close(&document, &body.length);
 	}
 	http_set_header(call->request, "X-Amz-Function-Error", "Unhandled");
 	http_answer(call->request, HTTP_OK, body);
@@ -331,9 +334,8 @@ static char *log_end(void *context, const struct outcome *outcome)
 {
 	const struct call *call = context;
 	struct report report = make_report(call, outcome);
-	char *lines = NULL;
-	size_t length;
-	FILE *out = open_memstream(&lines, &length);
+	struct text lines;
+	FILE *out = text_open(&lines);
 
 	if (out == NULL)
 		return NULL;
@@ -343,7 +345,7 @@ static char *log_end(void *context, const struct outcome *outcome)
 		write_text_report(out, &report);
 		write_text_failure(out, call, outcome);
 	}
-	return fclose(out) == 0 ? lines : NULL;
+	return text_close(&lines, NULL);
 }
 
 static bool wants_log(void *context)
@@ -453,9 +455,8 @@ static char *make_arn(const struct http_request *request)
 static char *make_details(const struct http_request *request, const char *client_context)
 {
 	cleanup_free char *arn = make_arn(request);
-	char *details = NULL;
-	size_t length;
-	FILE *out = open_memstream(&details, &length);
+	struct text details;
+	FILE *out = text_open(&details);
 
 	if (out == NULL)
 		return NULL;
@@ -464,7 +465,7 @@ static char *make_details(const struct http_request *request, const char *client
 	door_write_member(out, "cognito_identity", http_header(request, "Lambda-Runtime-Cognito-Identity"));
 	door_write_member(out, "trace_id", http_header(request, "X-Amzn-Trace-Id"));
 	door_write_member(out, "tenant_id", http_header(request, "X-Amz-Tenant-Id"));
-	return fclose(out) == 0 ? details : NULL;
+	return text_close(&details, NULL);
 }
 
 static struct call *call_new(const struct building *building, struct http_request *request, const char *client_context)

@@ -8,6 +8,7 @@
 #include "json.h"
 #include "limits.h"
 #include "server_log.h"
+#include "text.h"
 
 #include <stdarg.h>
 #include <stdint.h>
@@ -58,8 +59,8 @@ static bool takes(const struct building *building UTIL_UNUSED, const char *path)
 /* {"errorCode", "errorMessage", "requestId", "statusCode"}, for free(); NULL when out of memory. */
 static char *make_document(enum scf_status status, int code, const char *id, const char *text, size_t *ret_length)
 {
-	char *document = NULL;
-	FILE *out = open_memstream(&document, ret_length);
+	struct text document;
+	FILE *out = text_open(&document);
 
 	if (out == NULL)
 		return NULL;
@@ -68,7 +69,7 @@ static char *make_document(enum scf_status status, int code, const char *id, con
 	(void) fputs(",\"requestId\":", out);
 	json_write_string(out, id, strlen(id));
 	(void) fprintf(out, ",\"statusCode\":%d}", (int) status);
-	return fclose(out) == 0 ? document : NULL;
+	return text_close(&document, ret_length);
 }
 
 static void answer_error(
@@ -188,9 +189,8 @@ static void adjust_limits(void *context, struct limits *limits)
 /* The context tells the limits that are in force. */
 static char *make_scf_member(const struct call *call, const struct limits *limits)
 {
-	char *member = NULL;
-	size_t length;
-	FILE *out = open_memstream(&member, &length);
+	struct text member;
+	FILE *out = text_open(&member);
 
 	if (out == NULL)
 		return NULL;
@@ -202,7 +202,7 @@ static char *make_scf_member(const struct call *call, const struct limits *limit
 		(void) fprintf(out, "%s\"time_limit_in_ms\":%u",
 			call->details[0] != '\0' || limits->memory_mb > 0 ? "," : "", limits->timeout_ms);
 	(void) fputc('}', out);
-	return fclose(out) == 0 ? member : NULL;
+	return text_close(&member, NULL);
 }
 
 static char *make_message(void *context, const struct limits *limits, size_t *ret_length)
@@ -274,9 +274,8 @@ static void log_result(FILE *out, const struct call *call, const struct outcome 
 static char *log_end(void *context, const struct outcome *outcome)
 {
 	const struct call *call = context;
-	char *lines = NULL;
-	size_t length;
-	FILE *out = open_memstream(&lines, &length);
+	struct text lines;
+	FILE *out = text_open(&lines);
 
 	if (out == NULL)
 		return NULL;
@@ -284,7 +283,7 @@ static char *log_end(void *context, const struct outcome *outcome)
 	(void) fprintf(out, "END RequestId:%s\nReport RequestId:%s Duration:%llums Memory:%uMB MemUsage:%.6fMB\n",
 		call->id, call->id, (unsigned long long) (outcome->run_us + 500) / 1000, outcome->limits.memory_mb,
 		(double) outcome->peak_kb / 1024);
-	return fclose(out) == 0 ? lines : NULL;
+	return text_close(&lines, NULL);
 }
 
 /* What a function has that nobody configured (SCF quotas). */
@@ -340,15 +339,14 @@ static struct limits take_limits(const struct http_request *request)
 
 static char *make_details(const struct http_request *request)
 {
-	char *details = NULL;
-	size_t length;
-	FILE *out = open_memstream(&details, &length);
+	struct text details;
+	FILE *out = text_open(&details);
 
 	if (out == NULL)
 		return NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		door_write_member(out, texts[i].name, http_header(request, texts[i].header));
-	return fclose(out) == 0 ? details : NULL;
+	return text_close(&details, NULL);
 }
 
 /* The request's id, or a fresh one. From malloc. */

@@ -20,7 +20,7 @@ FUZZ_HELPERS_tar := test/fuzz/unpacking.c
 
 # The runner's modules but its main: members of it are linked as they are needed.
 $(BUILD)/fuzz/runner.a: $(call runner_objects,$(filter-out pyrunner/main.c,$(RUNNER_SOURCES))) \
-		$(BUILD)/obj/runner/embedded.o $(call proxy_objects,proxy/json.c proxy/archive.c)
+		$(BUILD)/obj/runner/embedded.o $(call proxy_objects,proxy/json.c proxy/text.c proxy/archive.c)
 	@mkdir -p $(@D)
 	$(call say,ar $@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
