@@ -458,11 +458,13 @@ class Server:
             assert self.process.poll() is None, (
                 f"the server exited {self.process.returncode} at start: {self._tail()}"
             )
+            # It is closed by a server that serves; one that only listens has not opened all its files yet.
             try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE).close()
-            except ConnectionRefusedError:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as probe:
+                    probe.shutdown(socket.SHUT_WR)
+                    return probe.recv(1) == b""
+            except (ConnectionRefusedError, ConnectionResetError):
                 return False
-            return True
 
         wait_until(connected, "the server listens")
 
