@@ -49,16 +49,24 @@ static int open_for_removal(int parent_fd, const char *name)
 	return fd;
 }
 
+/* As fdopendir(), which takes the descriptor over only where it succeeds; this closes it otherwise. */
+static DIR *open_entries(int fd)
+{
+	DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
+
+	if (directory == NULL)
+		fd_close(fd);
+	return directory;
+}
+
 /* Removes what is in the directory. Its subdirectories are moved up to the root instead of being descended
  * to: a tree may be nested deeper than there are descriptors, or stack. */
 static void empty_directory(int root_fd, int directory_fd, unsigned *moved)
 {
-	__attribute__((cleanup(closedirp))) DIR *directory = fdopendir(directory_fd);
+	__attribute__((cleanup(closedirp))) DIR *directory = open_entries(directory_fd);
 
-	if (directory == NULL) {
-		fd_close(directory_fd);
+	if (directory == NULL)
 		return;
-	}
 	for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
 		char name[32];
 		int fd;
@@ -78,7 +86,7 @@ static void empty_directory(int root_fd, int directory_fd, unsigned *moved)
 /* One pass over the root: empties and removes the directories in it. Returns how many entries it removed. */
 static size_t remove_entries(int root_fd, unsigned *moved)
 {
-	__attribute__((cleanup(closedirp))) DIR *root = fdopendir(fcntl(root_fd, F_DUPFD_CLOEXEC, 0));
+	__attribute__((cleanup(closedirp))) DIR *root = open_entries(fcntl(root_fd, F_DUPFD_CLOEXEC, 0));
 	size_t removed = 0;
 
 	if (root == NULL)
@@ -143,9 +151,11 @@ int code_dir_new(struct code_dir **ret_dir, const char *parent, struct err *err)
 	cleanup_free char *path = NULL;
 	const char *absolute;
 
-	if (dir == NULL || asprintf(&path, "%s/pyaction-XXXXXX", parent) < 0)
+	if (dir == NULL)
 		return err_errno(err, -ENOMEM, "cannot make a directory for the code");
 	dir->unpacking.message_fd = -1;
+	if (asprintf(&path, "%s/pyaction-XXXXXX", parent) < 0)
+		return err_errno(err, -ENOMEM, "cannot make a directory for the code");
 	if (mkdtemp(path) == NULL)
 		return err_errno(err, -errno,
 			"cannot make a directory for the code in '%s' (--work-dir, PYACTION_WORK_DIR)", parent);

@@ -219,9 +219,11 @@ static void watch_for(struct stream *stream, bool target_full)
 {
 	struct err err;
 
-	(void) loop_watch(stream->logs->loop, &stream->source, target_full || stream->pause.set ? 0 : EPOLLIN, &err);
-	/* A regular file cannot be watched (EPERM), and is never full. */
-	(void) loop_watch(stream->logs->loop, &stream->target, target_full ? EPOLLOUT : 0, &err);
+	/* A regular file cannot be watched (EPERM), and is never full. Where the system has no room for a watch, it is
+	 * looked at again in a while. */
+	if (loop_watch(stream->logs->loop, &stream->source, target_full || stream->pause.set ? 0 : EPOLLIN, &err) < 0 ||
+		loop_watch(stream->logs->loop, &stream->target, target_full ? EPOLLOUT : 0, &err) < 0)
+		loop_timer_set(stream->logs->loop, &stream->pause, loop_now_ms() + PAUSE_MS);
 }
 
 static void tell_if_done(struct logs *logs)
@@ -306,18 +308,20 @@ static void on_pause_over(void *context)
 	tell_if_done(stream->logs);
 }
 
+/* stream_close() is due also where it fails. */
 static int stream_open(struct stream *stream, struct logs *logs, int target_fd, struct err *err)
 {
-	int fds[2];
+	int fds[2] = { -1, -1 };
+	int r = pipe2(fds, O_CLOEXEC) < 0 ? -errno : 0;
 
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return err_errno(err, -errno, "cannot make a pipe for the function's output");
 	stream->logs = logs;
 	stream->source = (struct watch) { .fd = fds[0], .on_ready = on_source_ready, .context = stream };
 	stream->pause = (struct timer) { .on_due = on_pause_over, .context = stream };
 	open_target(stream, target_fd);
 	stream->target = (struct watch) { .fd = stream->target_fd, .on_ready = on_target_ready, .context = stream };
 	stream->write_end = fds[1];
+	if (r < 0)
+		return err_errno(err, r, "cannot make a pipe for the function's output");
 	(void) fcntl(fds[1], F_SETPIPE_SZ, PIPE_SIZE); /* may be refused: then it is 64 KB */
 	/* Only this end: the other's flags are shared with every process that writes. */
 	if (fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0)
@@ -353,10 +357,13 @@ int logs_new(struct logs **ret_logs, struct loop *loop, struct err *err)
 	logs->loop = loop;
 	while (logs->stream_count < wanted) {
 		int target_fd = logs->stream_count == 0 ? STDOUT_FILENO : STDERR_FILENO;
-		int r = stream_open(&logs->streams[logs->stream_count], logs, target_fd, err);
+		struct stream *stream = &logs->streams[logs->stream_count];
+		int r = stream_open(stream, logs, target_fd, err);
 
-		if (r < 0)
+		if (r < 0) {
+			stream_close(stream);
 			return r;
+		}
 		logs->stream_count++;
 	}
 	*ret_logs = steal_ptr(&logs);

@@ -75,11 +75,13 @@ static void write_line(struct runner *runner)
 
 		if (count < 0 && errno == EINTR)
 			continue;
-		if (count < 0 && errno == EAGAIN) {
-			(void) loop_watch(runner->loop, &runner->messages, EPOLLOUT, &err);
+		if (count < 0 && errno == EAGAIN && loop_watch(runner->loop, &runner->messages, EPOLLOUT, &err) == 0)
 			return;
-		}
-		if (count < 0) /* it is gone, or closed its end; the reply side finds out */
+		/* EPIPE: it is gone, or closed its end; the reply side finds out. Else it would wait for the rest, for
+		 * ever: the system may have no memory for a pipe's pages, or for a watch. */
+		if (count < 0 && errno != EPIPE)
+			runner_kill(runner, "the message to it could not be sent");
+		if (count < 0)
 			break;
 		runner->line_sent += (size_t) count;
 	}

@@ -116,24 +116,27 @@ int spawn_process(const struct spawn *spawn, const struct loop *loop, pid_t *ret
 	return 0;
 }
 
-static size_t kill_children(void)
+/* Kills children as they are listed, process ids with a blank behind each; of many, those that fit. Returns how many,
+ * or -errno. Takes no memory: it may be what has run out. */
+static int kill_children(void)
 {
-	char path[64];
-	cleanup_free char *line = NULL;
-	size_t capacity = 0, count = 0;
-	FILE *children;
+	char path[64], list[4096], *at = list;
+	cleanup_fd int fd = -1;
+	ssize_t length;
+	int count = 0;
 
 	(void) snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int) getpid());
-	children = fopen(path, "re");
-	if (children == NULL)
-		return 0;
-	while (getdelim(&line, &capacity, ' ', children) > 0) {
-		pid_t pid = (pid_t) strtol(line, NULL, 10);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	length = fd >= 0 ? read(fd, list, sizeof(list) - 1) : -1;
+	if (length < 0)
+		return -errno;
+	list[length] = '\0';
+	for (char *end; (end = strchr(at, ' ')) != NULL; at = end + 1) {
+		pid_t pid = (pid_t) strtol(at, NULL, 10);
 
 		if (pid > 0 && kill(pid, SIGKILL) == 0)
 			count++;
 	}
-	(void) fclose(children);
 	return count;
 }
 
@@ -143,6 +146,9 @@ void spawn_kill_descendants(struct loop *loop)
 
 	/* A killed process hands its children to us, so each round kills the next generation. The bound is for
 	 * a fork bomb that outruns it: PID 1's end takes that down, elsewhere nothing can. */
-	for (int round = 0; round < ROUNDS && kill_children() > 0; round++)
-		loop_reap_child(loop);
+	for (int round = 0, count = 1; round < ROUNDS && count != 0; round++) {
+		count = kill_children();
+		if (count > 0)
+			loop_reap_child(loop);
+	}
 }
