@@ -2,6 +2,7 @@
 
 #include "../common/process.h"
 #include "server_log.h"
+#include "text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -127,8 +128,8 @@ char *status_make_json(const struct status *status, size_t *ret_length)
 	const struct function_status *function = &status->function;
 	const struct function_metrics *metrics = function->metrics;
 	bool has_code = function->convention != NULL;
-	char *text = NULL;
-	FILE *out = open_memstream(&text, ret_length);
+	struct text text;
+	FILE *out = text_open(&text);
 
 	if (out == NULL)
 		return NULL;
@@ -156,7 +157,7 @@ char *status_make_json(const struct status *status, size_t *ret_length)
 		(int) getpid(), status->cpu_s, (unsigned long long) status->proxy.resident,
 		(unsigned long long) status->proxy.peak, status->open_files, status->max_files,
 		(unsigned long long) status->log_lines_lost);
-	return fclose(out) == 0 ? text : NULL;
+	return text_close(&text, ret_length);
 }
 
 /* --- Prometheus -------------------------------------------------------------------------------------- */
@@ -273,8 +274,8 @@ static void write_http_metrics(FILE *out, const struct http_description *http)
 
 char *status_make_metrics(const struct status *status, size_t *ret_length)
 {
-	char *text = NULL;
-	FILE *out = open_memstream(&text, ret_length);
+	struct text text;
+	FILE *out = text_open(&text);
 
 	if (out == NULL)
 		return NULL;
@@ -296,7 +297,7 @@ char *status_make_metrics(const struct status *status, size_t *ret_length)
 		status->proxy.peak);
 	write_metric(out, "process_open_fds", "gauge", "Its open files.", status->open_files);
 	write_metric(out, "process_max_fds", "gauge", "How many there can be.", status->max_files);
-	return fclose(out) == 0 ? text : NULL;
+	return text_close(&text, ret_length);
 }
 
 /* --- requests ---------------------------------------------------------------------------------------- */

@@ -567,7 +567,7 @@ static int start_server(struct err *err)
 	run.building.function = run.function;
 	callbacks = doors_callbacks(&run.building);
 	r = http_start(&run.http, run.loop, &http_config, &callbacks, err);
-	return r < 0 ? r : http_listen_also(run.http, "127.0.0.1", "0", err);
+	return r < 0 ? r : http_listen_also(run.http, "127.0.0.1", "0", "--scf-port", err);
 }
 
 /* As main.c has it. */
