@@ -44,6 +44,71 @@ long process_peak_kb(pid_t pid)
 	return peak != NULL ? strtol(peak + strlen("\nVmHWM:"), NULL, 10) : 0;
 }
 
+/* Processes, each behind the one that started it. */
+struct tree {
+	pid_t pids[256]; /* more are not looked at */
+	size_t count;
+};
+
+static void closedirp(DIR **directory)
+{
+	if (*directory != NULL)
+		(void) closedir(*directory);
+}
+
+/* One thread's children. Kernels without CONFIG_PROC_CHILDREN have no such file. */
+static void add_children_of_thread(struct tree *tree, pid_t pid, const char *thread)
+{
+	char name[64], text[4096], *at = text, *end;
+
+	(void) snprintf(name, sizeof(name), "task/%.20s/children", thread);
+	read_file(pid, name, text, sizeof(text));
+	for (long child; tree->count < ARRAY_SIZE(tree->pids) && (child = strtol(at, &end, 10)) > 0; at = end)
+		tree->pids[tree->count++] = (pid_t) child;
+}
+
+static void add_children(struct tree *tree, pid_t pid)
+{
+	char path[64];
+	__attribute__((cleanup(closedirp))) DIR *threads = NULL;
+
+	(void) snprintf(path, sizeof(path), "/proc/%d/task", (int) pid);
+	threads = opendir(path);
+	for (struct dirent *entry; threads != NULL && (entry = readdir(threads)) != NULL;)
+		if (entry->d_name[0] != '.')
+			add_children_of_thread(tree, pid, entry->d_name);
+}
+
+/* Its memory, of a page that n processes have an nth; 0 when that cannot be read, as of another user's. */
+static long share_kb(pid_t pid)
+{
+	char text[4096];
+	const char *share;
+
+	read_file(pid, "smaps_rollup", text, sizeof(text));
+	share = strstr(text, "\nPss:");
+	return share != NULL ? strtol(share + strlen("\nPss:"), NULL, 10) : 0;
+}
+
+long process_tree_kb(pid_t pid, long enough_kb)
+{
+	struct tree tree = { .pids = { pid }, .count = 1 };
+	long sum = 0, shares = 0, largest = 0;
+
+	for (size_t i = 0; i < tree.count; i++) {
+		long resident = process_resident_kb(tree.pids[i]);
+
+		sum += resident;
+		largest = resident > largest ? resident : largest;
+		add_children(&tree, tree.pids[i]);
+	}
+	if (tree.count == 1 || sum <= enough_kb)
+		return sum;
+	for (size_t i = 0; i < tree.count; i++)
+		shares += share_kb(tree.pids[i]);
+	return shares > largest ? shares : largest; /* less than one alone has: some could not be read */
+}
+
 /* Each entry of the directory is one, but for "." and "..", and the one that it is read with. */
 static unsigned count_entries(const char *path)
 {

@@ -14,5 +14,12 @@ long process_resident_kb(pid_t pid);
  * reader: for those who look now and then. */
 long process_peak_kb(pid_t pid);
 
+/*
+ * The memory that the process and all that it has started have now, in KB; 0 when that cannot be read. Up to enough_kb
+ * pages that several of them share count for each, which is quickly found out; where that is more, they are shared out
+ * among those that have them. Processes whose parents have ended are nobody's, and not counted.
+ */
+long process_tree_kb(pid_t pid, long enough_kb);
+
 /* How many descriptors this process has open; 0 when that cannot be found out. */
 unsigned process_open_files(void);

@@ -412,11 +412,22 @@ static void set_limits(struct function *function, const struct invocation *invoc
 		limits->memory_mb = function->config.limits.memory_mb;
 }
 
+static long memory_limit_kb(const struct function *function)
+{
+	return (long) function->outcome.limits.memory_mb * 1024;
+}
+
 static bool is_over_memory(const struct function *function)
 {
-	const struct outcome *outcome = &function->outcome;
+	return function->outcome.limits.memory_mb > 0 && function->outcome.peak_kb > memory_limit_kb(function);
+}
 
-	return outcome->limits.memory_mb > 0 && outcome->peak_kb > (long) outcome->limits.memory_mb * 1024;
+static void look_at_memory(struct function *function)
+{
+	long kb = runner_memory_kb(function->runner, memory_limit_kb(function));
+
+	if (kb > function->outcome.peak_kb)
+		function->outcome.peak_kb = kb;
 }
 
 /* The invocation ends when the process has: what it still writes until then belongs to it. */
@@ -455,7 +466,7 @@ static void on_watchdog(void *context)
 {
 	struct function *function = context;
 
-	function->outcome.peak_kb = runner_memory_kb(function->runner);
+	look_at_memory(function);
 	if (function->deadline_ms != 0 && loop_now_ms() >= function->deadline_ms)
 		kill_for_limit(function, OUTCOME_TIMED_OUT);
 	else if (is_over_memory(function))
@@ -778,11 +789,14 @@ static void take_init_reply(struct function *function, struct reply *reply, int 
 static void on_runner_reply(void *context, struct reply *reply)
 {
 	struct function *function = context;
-	int status = parse_status(reply->status, &function->outcome.peak_kb);
+	long peak_kb;
+	int status = parse_status(reply->status, &peak_kb);
 	bool loading = function->phase == PHASE_INITIALIZING || function->phase == PHASE_REINITIALIZING;
 	bool about_loading = status >= 0 &&
 		(statuses[status].kind == OUTCOME_INITIALIZED || statuses[status].kind == OUTCOME_INIT_FAILED);
 
+	if (peak_kb > function->outcome.peak_kb)
+		function->outcome.peak_kb = peak_kb;
 	if (status < 0 || (loading != about_loading && statuses[status].kind != OUTCOME_BAD_REQUEST)) {
 		server_log(EVENT_RUNNER_MISBEHAVED, LOG_NUMBER("pid", runner_pid(function->runner)),
 			LOG_TEXT("error", "it answered with an unknown status"));

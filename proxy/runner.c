@@ -271,9 +271,9 @@ static bool catches_signal(pid_t pid, int number)
 	return (mask >> (number - 1) & 1) != 0;
 }
 
-long runner_memory_kb(const struct runner *runner)
+long runner_memory_kb(const struct runner *runner, long enough_kb)
 {
-	return runner->child.pid > 0 ? process_resident_kb(runner->child.pid) : 0;
+	return runner->child.pid > 0 ? process_tree_kb(runner->child.pid, enough_kb) : 0;
 }
 
 pid_t runner_pid(const struct runner *runner)

@@ -63,8 +63,8 @@ bool runner_terminate(struct runner *runner);
  * there is none, or when it is not certain. The caller owns it, with room for one more byte. */
 char *runner_steal_unread(struct runner *runner, size_t *ret_length);
 
-/* Memory it has now, in KB; 0 when that cannot be read. */
-long runner_memory_kb(const struct runner *runner);
+/* Memory that it has now with all that it has started, as process_tree_kb() says it. */
+long runner_memory_kb(const struct runner *runner, long enough_kb);
 
 /* Its process; 0 once that has ended. */
 pid_t runner_pid(const struct runner *runner);

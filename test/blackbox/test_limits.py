@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -274,6 +275,20 @@ def test_memory_at_the_lambda_door(function, code):
     )
     assert match, one.out.text()
     assert 128 <= int(match[1]) < 300
+
+
+@no_sanitizer
+def test_memory_of_children(function):
+    """What the function starts has a part in its memory, as in the cloud; what they share with it counts once."""
+    one = function(FILES, LAMBDA)
+    shared = ("import os; kept = bytearray(60 << 20); gate = os.pipe(); pids = [os.fork() for _ in range(3)]\n"
+              "if 0 in pids:\n    os.close(gate[1]); os.read(gate[0], 1); os._exit(0)\n"
+              "time.sleep(0.3); os.close(gate[1]); [os.waitpid(pid, 0) for pid in pids]")
+    assert one.invoke({"code": shared}).json["runs"] == 1
+    program = "import time; kept = bytearray(200 << 20); time.sleep(60)"
+    answer = one.invoke({"code": f"import subprocess; subprocess.run([{sys.executable!r}, '-c', {program!r}])"})
+    lambda_failure(answer, "Runtime.OutOfMemory", "RequestId: {id} Error: Runtime exited with error: signal: killed")
+    assert one.invoke({}).json["runs"] == 1, "a new process"
 
 
 @no_sanitizer

@@ -3,6 +3,7 @@
 #include "../../common/util.h"
 #include "tap.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -47,6 +48,54 @@ static void test_other_process(void)
 	is_int(process_peak_kb(pid), 0, "... and no peak");
 }
 
+enum { GENERATIONS = 4 };
+
+/* As many processes as generations says, each the child of the one before, in a group of their own. All have one memory,
+ * got before; the last says through fd that it is there. */
+static pid_t start_family(int generations, int fd)
+{
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
+	if (generations == GENERATIONS)
+		(void) setpgid(0, 0);
+	if (generations > 1)
+		(void) start_family(generations - 1, fd);
+	else if (write(fd, "", 1) != 1)
+		_exit(1);
+	(void) pause();
+	_exit(0);
+}
+
+static void test_tree(void)
+{
+	char *memory = mmap(NULL, (size_t) KB * 1024, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	long own = process_tree_kb(getpid(), 0), all, shares;
+	int fds[2];
+	pid_t pid;
+	char byte;
+
+	ok(labs(own - process_resident_kb(0)) < 512, "one alone has what is resident: %ld KB", own);
+	if (memory == MAP_FAILED || pipe(fds) < 0)
+		bail_out("no memory");
+	memset(memory, 1, (size_t) KB * 1024);
+	pid = start_family(GENERATIONS, fds[1]);
+	if (read(fds[0], &byte, 1) != 1)
+		bail_out("no family");
+	(void) close(fds[0]);
+	(void) close(fds[1]);
+	all = process_tree_kb(pid, LONG_MAX);
+	ok(all >= GENERATIONS * KB, "what is resident in %d of them: %ld KB", GENERATIONS, all);
+	/* This process has a share of it, too. */
+	shares = process_tree_kb(pid, KB);
+	ok(shares >= KB / 2 && shares < 2 * KB, "what they share counts once: %ld KB", shares);
+	(void) kill(-pid, SIGKILL);
+	(void) waitpid(pid, NULL, 0);
+	is_int(process_tree_kb(pid, 0), 0, "nothing is left");
+	(void) munmap(memory, (size_t) KB * 1024);
+}
+
 static void test_open_files(void)
 {
 	unsigned before = process_open_files();
@@ -65,6 +114,7 @@ int main(void)
 {
 	test_memory();
 	test_other_process();
+	test_tree();
 	test_open_files();
 	return done_testing();
 }

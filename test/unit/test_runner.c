@@ -702,19 +702,19 @@ static void test_memory(void)
 
 	send_text(seen, "ready?");
 	(void) run_until(loop, &seen->replied);
-	before_kb = runner_memory_kb(seen->runner);
+	before_kb = runner_memory_kb(seen->runner, LONG_MAX);
 	resident_kb = memory_field(only_child(), "VmRSS:");
 	ok(labs(before_kb - resident_kb) < labs(memory_field(only_child(), "VmSize:") - resident_kb) / 4,
 		"%ld KB are what is resident, %ld KB", before_kb, resident_kb);
 	seen->replied = false;
 	send_text(seen, "<grow 100;reply success>");
 	(void) run_until(loop, &seen->replied);
-	after_kb = runner_memory_kb(seen->runner);
+	after_kb = runner_memory_kb(seen->runner, LONG_MAX);
 	ok(before_kb > 0 && before_kb < LARGE_MB * 1024, "a fresh one has %ld KB", before_kb);
 	ok(after_kb >= before_kb + LARGE_MB * 1024 - 1024 && after_kb <= before_kb + LARGE_MB * 1024 + 10240,
 		"%d MB more are %ld KB", LARGE_MB, after_kb);
 	kill_only_child();
-	is_int(runner_memory_kb(seen->runner), 0, "one that has ended has none");
+	is_int(runner_memory_kb(seen->runner, LONG_MAX), 0, "one that has ended has none");
 	(void) run_until(loop, &seen->ended);
 	ok(seen->peak_kb >= LARGE_MB * 1024 && seen->peak_kb <= after_kb + 10240,
 		"its end has the most that it had, %ld KB", seen->peak_kb);
