@@ -3,6 +3,7 @@
  * /2015-03-31/functions/NAME/invocations. The path is the one that AWS's emulator has, for any NAME; answers are
  * those of the cloud (API reference, "Invoke"), where the emulator has others.
  */
+#include "../common/rfc3339.h"
 #include "base64.h"
 #include "door.h"
 #include "json.h"
@@ -222,21 +223,6 @@ static bool is_json_log(void)
 	return format != NULL && strcasecmp(format, "JSON") == 0;
 }
 
-enum { TIME_SIZE = 32 };
-
-/* Now, as the platform's lines have it: ISO 8601 with milliseconds, UTC. */
-static void write_time(char when[TIME_SIZE])
-{
-	struct timespec now;
-	struct tm utc = { 0 };
-	size_t length;
-
-	(void) clock_gettime(CLOCK_REALTIME, &now);
-	(void) gmtime_r(&now.tv_sec, &utc);
-	length = strftime(when, TIME_SIZE, "%Y-%m-%dT%H:%M:%S", &utc);
-	(void) snprintf(when + length, TIME_SIZE - length, ".%03ldZ", now.tv_nsec / 1000000);
-}
-
 static void read_id(void *context, char id[PLATFORM_ID_SIZE])
 {
 	const struct call *call = context;
@@ -247,12 +233,12 @@ static void read_id(void *context, char id[PLATFORM_ID_SIZE])
 static char *log_start(void *context, const struct cold_start *cold_start UTIL_UNUSED)
 {
 	const struct call *call = context;
-	char when[TIME_SIZE], *line = NULL;
+	char when[RFC3339_SIZE], *line = NULL;
 	int r;
 
 	if (!is_json_log())
 		return asprintf(&line, "START RequestId: %s Version: $LATEST\n", call->id) < 0 ? NULL : line;
-	write_time(when);
+	rfc3339_write_now(when);
 	r = asprintf(&line,
 		"{\"time\":\"%s\",\"type\":\"platform.start\",\"record\":{\"requestId\":\"%s\",\"version\":\"$LATEST\"}}\n",
 		when, call->id);
@@ -295,12 +281,12 @@ static void write_text_report(FILE *out, const struct report *report)
 
 static void write_text_failure(FILE *out, const struct call *call, const struct outcome *outcome)
 {
-	char text[128], when[TIME_SIZE];
+	char text[128], when[RFC3339_SIZE];
 	const char *type = describe_failure(outcome, text, sizeof(text));
 
 	if (type == NULL)
 		return;
-	write_time(when);
+	rfc3339_write_now(when);
 	if (outcome->kind == OUTCOME_TIMED_OUT)
 		(void) fprintf(out, "%s %s %s\n\n", when, call->id, text);
 	else
@@ -310,11 +296,11 @@ static void write_text_failure(FILE *out, const struct call *call, const struct 
 /* The schema of platform.report (AWS Lambda, "Lambda Telemetry API Event schema reference"). */
 static void write_json_report(FILE *out, const struct report *report, const struct outcome *outcome)
 {
-	char text[128], when[TIME_SIZE];
+	char text[128], when[RFC3339_SIZE];
 	const char *type = describe_failure(outcome, text, sizeof(text));
 	bool succeeded = outcome->kind == OUTCOME_SUCCESS || outcome->kind == OUTCOME_SUCCESS_BYTES;
 
-	write_time(when);
+	rfc3339_write_now(when);
 	(void) fprintf(out,
 		"{\"time\":\"%s\",\"type\":\"platform.report\",\"record\":{\"requestId\":\"%s\",\"metrics\":{"
 		"\"durationMs\":%.3f,\"billedDurationMs\":%llu,\"memorySizeMB\":%ld,\"maxMemoryUsedMB\":%ld",

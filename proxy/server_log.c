@@ -1,5 +1,6 @@
 #include "server_log.h"
 
+#include "../common/rfc3339.h"
 #include "json.h"
 #include "limits.h"
 
@@ -192,29 +193,18 @@ static void put_field(struct line *line, const struct log_field *field)
 	put_value(line, field);
 }
 
-/* RFC 3339, in UTC. */
-static void put_time(struct line *line, const struct timespec *now)
-{
-	char text[64];
-	struct tm utc = { 0 };
-	size_t length;
-
-	(void) gmtime_r(&now->tv_sec, &utc);
-	length = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-	(void) snprintf(text + length, sizeof(text) - length, ".%03ldZ", now->tv_nsec / 1000000);
-	put_text(line, text);
-}
-
 static void make_line(struct line *line, enum log_event event, const struct timespec *now,
 	const struct log_field *fields, size_t count)
 {
 	bool json = server_log.format == LOG_FORMAT_JSON;
+	char when[RFC3339_SIZE];
 
 	line->used = 0;
 	if (server_log.torn)
 		put_text(line, "\n");
 	put_text(line, json ? "{\"time\":\"" : "");
-	put_time(line, now);
+	rfc3339_write(when, now);
+	put_text(line, when);
 	put_text(line, json ? "\",\"level\":\"" : " ");
 	put_text(line, level_names[events[event].level]);
 	put_text(line, json ? "\",\"event\":\"" : " ");
