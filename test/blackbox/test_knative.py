@@ -319,11 +319,20 @@ def test_the_service_of_deploy(server):
     """What it says of the container is what makes one that answers."""
     _, container, env = service()
     assert all(isinstance(value, str) for value in env.values())
-    one = server(env=env)
+    status_port = free_port()  # its own may be somebody else's here
+    one = server(env={**env, "PYACTION_STATUS_PORT": str(status_port)})
     answer = one.post("/", {"value": {"name": "Ada"}})
     assert (answer.status, answer.headers["content-type"], answer.body) == (200, "text/html", b"Hello Ada!\n")
     assert one.post("/", {"init": init_of(ECHO)}).status == 403
     assert container["ports"][0]["containerPort"] == 8080  # which is the default; Knative sets PORT to it
+    assert one.request("GET", "/metrics", port=status_port).body.count(b"pyaction_activations_total{") > 10
+
+
+def test_the_service_tells_prometheus_its_status_port():
+    document = yaml.safe_load((ROOT / "deploy" / "knative" / "service.yaml").read_text())
+    annotations = document["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == service()[2]["PYACTION_STATUS_PORT"] != "8080"
+    assert annotations["prometheus.io/path"] == "/metrics"
 
 
 def test_the_service_leaves_time_to_drain():

@@ -356,6 +356,12 @@ def test_limit_of_file_sizes(logging):
     assert len(torn) <= 1
 
 
+def test_limit_of_file_sizes_at_the_first_line(logging):
+    one = logging("debug", wrapper=["prlimit", "--fsize=0:unlimited"])
+    assert one.run({}).status == 500
+    assert one.log.stat().st_size == 0
+
+
 def test_without_a_place(server):
     """As it was: at info and debug one line on stderr, at the others none."""
     for level, expected in (("debug", 1), ("info", 1), ("warning", 0), ("error", 0)):
