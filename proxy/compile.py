@@ -17,8 +17,8 @@ import ast
 import contextlib
 import glob
 import importlib.util
+import marshal
 import os
-import py_compile
 import shutil
 import signal
 import stat
@@ -48,6 +48,9 @@ EXEC_FILE = "exec"
 LAUNCHER_FILE = "exec__.py"
 VIRTUALENV = "virtualenv"
 PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+# The bytecode of all modules: pyrunner/pyaction_bootstrap/bytecode.py reads it.
+BYTECODE_FILE = f".pyaction-bytecode.{sys.implementation.cache_tag}"
+_BYTECODE_HEADER = 12
 
 # The comment of the archive, its last bytes: function.c starts no process then to compile beside the import.
 MARK = b"pyaction: compiled"
@@ -417,23 +420,46 @@ def imported(folders: List[str], main: str, module: str) -> Set[str]:
     return found
 
 
-def compile_module(root: str, path: str) -> Optional[BaseException]:
-    """Writes the bytecode of a module below root, which is valid whatever times the files will get (PEP 552). Returns
-    why it cannot."""
-    cached = importlib.util.cache_from_source(path)
-    folder = os.path.dirname(cached)
-    if os.path.lexists(folder) and not stat.S_ISDIR(os.lstat(folder).st_mode):
-        os.unlink(folder)  # a link, which may lead out
-    if os.path.islink(cached):
-        os.unlink(cached)
-    try:
-        py_compile.compile(path, cached, os.path.relpath(path, root), doraise=True,
-                           invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
-    except py_compile.PyCompileError as error:
-        return error.exc_value
-    except (OSError, RecursionError, MemoryError) as error:
-        return error
-    return None
+class Bytecode:
+    """The file with the bytecode of all modules below a directory; pyrunner/pyaction_bootstrap/bytecode.py has its
+    form. A context manager, at whose end the file is complete, or gone if there are none."""
+
+    def __init__(self, root: str) -> None:
+        """Makes the file, in the place of whatever has its name but a directory. Raises Failed."""
+        self._root = root
+        self._places: Dict[str, Tuple[int, int]] = {}
+        path = os.path.join(root, BYTECODE_FILE)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            self._file = open(path, "xb")
+        except OSError as error:
+            raise Failed(f"cannot write '{BYTECODE_FILE}': {error.strerror}") from None
+        self._file.write(bytes(_BYTECODE_HEADER))
+
+    def __enter__(self) -> Bytecode:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._file as file:
+            place = file.tell()
+            file.write(marshal.dumps(self._places))
+            file.seek(0)
+            file.write(importlib.util.MAGIC_NUMBER + place.to_bytes(_BYTECODE_HEADER - 4, "little"))
+        if not self._places:
+            os.unlink(self._file.name)
+
+    def add(self, path: str) -> Optional[BaseException]:
+        """Compiles a module below the directory. Returns why it cannot be."""
+        name = os.path.relpath(path, self._root)
+        try:
+            with open(path, "rb") as source:
+                code = marshal.dumps(compile(source.read(), name, "exec", dont_inherit=True))
+        except Exception as error:  # of the source: SyntaxError, ValueError, RecursionError, MemoryError, OSError
+            return error
+        self._places[name] = (self._file.tell(), len(code))
+        self._file.write(code)
+        return None
 
 
 def compile_modules(root: str, main: str, module: str) -> bool:
@@ -444,18 +470,19 @@ def compile_modules(root: str, main: str, module: str) -> bool:
     packages = os.path.join(root, VIRTUALENV)
     failures: Dict[str, BaseException] = {}
     scripts = (os.path.join(root, LAUNCHER_FILE), os.path.join(packages, "bin", ""))  # never imported
-    for entry in list(walk(root)):
-        if not entry.name.endswith(".py") or not entry.is_file(follow_symlinks=False):
-            continue
-        if entry.path.startswith(scripts):
-            continue
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if not entry.path.startswith(packages + "/"):
-                warnings.simplefilter("default", SyntaxWarning)
-            error = compile_module(root, entry.path)
-        if error is not None:
-            failures[entry.path] = error
+    with Bytecode(root) as bytecode:
+        for entry in list(walk(root)):
+            if not entry.name.endswith(".py") or not entry.is_file(follow_symlinks=False):
+                continue
+            if entry.path.startswith(scripts):
+                continue
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                if not entry.path.startswith(packages + "/"):
+                    warnings.simplefilter("default", SyntaxWarning)
+                error = bytecode.add(entry.path)
+            if error is not None:
+                failures[entry.path] = error
     if not failures:
         return True
     needed = imported([root, os.path.join(packages, "lib", PYTHON, "site-packages")], main, module)

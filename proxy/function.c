@@ -70,6 +70,7 @@ struct function {
 	enum convention convention;
 	const char *convention_reason;
 	struct code_dir *code_dir;       /* holds the code, or what is installed for a folder of the user's own */
+	bool compiled;                   /* the archive was made by pyaction -compile */
 	struct precompiler *precompiler; /* works in code_dir until the first init is over; NULL for none */
 	struct envelope envelope;        /* of the code; the code text itself is dropped once it is on disk */
 	char *init_line;                 /* without its closing brace: send_init() may add a member */
@@ -247,6 +248,8 @@ static int make_init_line(struct function *function, struct err *err)
 	(void) fprintf(line, ",\"source\":%s,\"owned\":%s,\"terminal\":%s,\"convention\":\"%s\"",
 		envelope->kind == CODE_SOURCE ? "true" : "false", owned ? "true" : "false",
 		isatty(STDOUT_FILENO) == 1 ? "true" : "false", convention_name(function->convention));
+	if (function->compiled)
+		(void) fputs(",\"compiled\":true", line);
 	if (limits->timeout_ms != LIMITS_DEFAULT)
 		(void) fprintf(line, ",\"timeout_ms\":%u", limits->timeout_ms);
 	if (limits->memory_mb != LIMITS_DEFAULT)
@@ -590,7 +593,8 @@ static void on_unpacked(void *context, const char *problem)
 		"The action failed to generate or locate a binary. See logs for details. (%s)", problem);
 }
 
-/* What pyaction -compile has made ends with this comment (compile.py). */
+/* What pyaction -compile has made ends with this comment (compile.py). Its bytecode counts, for the sources are those
+ * that it was made of. */
 static bool is_compiled(const struct envelope *envelope)
 {
 	static const char mark[] = "pyaction: compiled";
@@ -607,7 +611,7 @@ static void start_precompiler(struct function *function)
 	const struct envelope *envelope = &function->envelope;
 	struct err err;
 
-	if (envelope->code_length >= LIMIT_SMALL_ARCHIVE && envelope->start_variables == NULL && !is_compiled(envelope))
+	if (envelope->code_length >= LIMIT_SMALL_ARCHIVE && envelope->start_variables == NULL && !function->compiled)
 		(void) !precompiler_start(&function->precompiler, function->loop, function->config.precompiler_path,
 			code_dir_path(function->code_dir), envelope->handler, &err);
 }
@@ -620,6 +624,7 @@ static int place_code(struct function *function, struct err *err)
 	r = code_dir_new(&function->code_dir, function->config.work_dir, err);
 	if (r < 0)
 		return r;
+	function->compiled = envelope->kind == CODE_ZIP && is_compiled(envelope);
 	if (envelope->kind == CODE_SOURCE)
 		r = code_dir_write(function->code_dir, "__main__.py", envelope->code, envelope->code_length, err);
 	else if (envelope->kind != CODE_FOLDER)

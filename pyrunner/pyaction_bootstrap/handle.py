@@ -80,6 +80,8 @@ def _initialize(convention: Any, init: Dict[str, Any]) -> Any:
     environment.apply_init(init["env"])
     if not init["owned"]:  # the author's own folder: nothing is left in it
         sys.dont_write_bytecode = True
+    if init.get("compiled"):
+        on_demand.load("bytecode").use(root)
     virtualenv.use(root, init["packages"])
     convention.prepare(init)
     if not init.get("compiling"):

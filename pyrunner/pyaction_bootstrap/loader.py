@@ -9,7 +9,7 @@ from _frozen_importlib_external import SourceFileLoader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import ModuleType
+    from types import CodeType, ModuleType
     from typing import Any, Callable, Optional, Tuple
 
 # The file of a handler that names no module, and the name it is imported under: not "__main__", so that an
@@ -24,6 +24,9 @@ _EXEC_FILE = "exec"
 # compiled for, in place of the default: there, /init has no say in it.
 _LAUNCHER_FILE = "exec__.py"
 _DEFAULT_HANDLER = "main"
+
+# The code of the source at a path, or None: bytecode.py's, where the archive has been compiled.
+find_bytecode: Optional[Callable[[str], Optional[CodeType]]] = None
 
 
 class LoadError(Exception):
@@ -96,7 +99,15 @@ def _import_module(name: str) -> ModuleType:
     return sys.modules[name]
 
 
-class _MainLoader(SourceFileLoader):  # type: ignore[misc]
+class SourceLoader(SourceFileLoader):  # type: ignore[misc]
+    """The ordinary loader of sources, but for where it has the code from."""
+
+    def get_code(self, fullname: str) -> Optional[CodeType]:
+        code = find_bytecode(self.path) if find_bytecode is not None else None
+        return code or super().get_code(fullname)
+
+
+class _MainLoader(SourceLoader):
     """Leaves no bytecode: the file is imported once, and writing costs more than compiling most of them."""
 
     def set_data(self, path: str, data: bytes, **options: int) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
@@ -62,7 +62,7 @@ def run_script(
 class ActionServer:
     """A running build/pyaction, or another binary, whose output goes to a file."""
 
-    def __init__(self, directory: Path, binary: Optional[Path] = None) -> None:
+    def __init__(self, directory: Path, binary: Optional[Path] = None, arguments: Sequence[str] = ()) -> None:
         binary = binary or Path(os.environ.get("PYACTION_BIN", ROOT / "build" / "pyaction"))
         assert os.path.isfile(binary), f"{binary} is missing: run make first"
         self.work = directory / "work"
@@ -74,7 +74,7 @@ class ActionServer:
         self.console_file = directory / "console"
         with self.console_file.open("wb") as console:
             self.process = subprocess.Popen(
-                [os.path.abspath(binary), "--host=127.0.0.1", f"--port={self.port}"],
+                [os.path.abspath(binary), "--host=127.0.0.1", f"--port={self.port}", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,

@@ -7,6 +7,7 @@ import contextlib
 import importlib.util
 import io
 import json
+import marshal
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 import pytest
 
@@ -35,6 +36,9 @@ PYTHON = (BINARY.parent / "pycompile").read_text().split()[0][2:]
 TAG, FOLDER = subprocess.run(
     [PYTHON, "-c", "import sys; print(sys.implementation.cache_tag, 'python%d.%d' % sys.version_info[:2])"],
     check=True, stdout=subprocess.PIPE, universal_newlines=True).stdout.split()
+BYTECODE = f".pyaction-bytecode.{TAG}"
+#: The comment of an archive that is as it was made.
+MARK = b"pyaction: compiled"
 PACKAGES = f"virtualenv/lib/{FOLDER}/site-packages"
 
 HELLO = "def main(event):\n    return {'hello': event.get('name', 'nobody')}\n"
@@ -60,10 +64,19 @@ def content_of(archive: bytes) -> Dict[str, bytes]:
         return {name: opened.read(name) for name in opened.namelist()}
 
 
-def bytecode_of(path: str) -> str:
-    """Where the bytecode of a module is, relative as the path is."""
-    folder, _, name = path.rpartition("/")
-    return f"{folder}/__pycache__/{name[:-3]}.{TAG}.pyc".lstrip("/")
+def modules_of(archive: bytes) -> Dict[str, bytes]:
+    """The sources that have bytecode in a compiled archive, and it."""
+    data = content_of(archive)[BYTECODE]
+    index = marshal.loads(data[int.from_bytes(data[4:12], "little"):])
+    return {name: data[offset:offset + length] for name, (offset, length) in index.items()}
+
+
+def changed(archive: bytes, files: Mapping[str, Union[str, bytes]], comment: bytes = MARK) -> bytes:
+    """A compiled archive with some files added or replaced, and a comment."""
+    buffer = io.BytesIO(zip_of({**content_of(archive), **files}))
+    with zipfile.ZipFile(buffer, "a") as opened:
+        opened.comment = comment
+    return buffer.getvalue()
 
 
 class Compiler:
@@ -144,9 +157,11 @@ def post(server: ActionServer, path: str, document: Any) -> Tuple[int, Any]:
         return answer.code, json.load(answer)
 
 
-def init(server: ActionServer, archive: bytes, main: str = "main") -> Tuple[int, Any]:
+def init(
+    server: ActionServer, archive: bytes, main: str = "main", env: Optional[Dict[str, str]] = None
+) -> Tuple[int, Any]:
     code = base64.b64encode(archive).decode()
-    return post(server, "/init", {"value": {"code": code, "binary": True, "main": main}})
+    return post(server, "/init", {"value": {"code": code, "binary": True, "main": main, "env": env or {}}})
 
 
 def result(server: ActionServer, archive: bytes, value: Any = None, main: str = "main") -> Any:
@@ -185,7 +200,7 @@ def tar_of(files: Mapping[str, str]) -> bytes:
 ], ids=["zip", "tar.gz", "source", "source with BOM", "exec", "exec with a first line", "main__"])
 def test_forms_of_code(compiler: Compiler, server: ActionServer, code: bytes) -> None:
     archive = compiler.compile(code)
-    assert any(name.endswith(f"main__.{TAG}.pyc") for name in content_of(archive))
+    assert [name for name in modules_of(archive) if name.endswith("main__.py")]
     assert result(server, archive, {"name": "Ada"}) == {"hello": "Ada"}
 
 
@@ -217,20 +232,131 @@ FILES = {
 
 
 def test_every_module_has_bytecode(compiler: Compiler) -> None:
-    """Sources and other files stay as they are; the bytecode is valid whatever the times of the files (PEP 552)."""
-    content = content_of(compiler.compile(FILES))
+    """Sources and other files stay as they are."""
+    archive = compiler.compile(FILES)
+    content = content_of(archive)
     assert {name: content[name].decode() for name in FILES} == FILES
-    for name in FILES:
-        if name.endswith(".py"):
-            header = content[bytecode_of(name)][:8]
-            assert header == importlib.util.MAGIC_NUMBER + b"\1\0\0\0" or PYTHON != sys.executable, name
-            assert header[4:] == b"\1\0\0\0"
+    assert set(modules_of(archive)) == {name for name in FILES if name.endswith(".py")}
+    assert content[BYTECODE][:4] == importlib.util.MAGIC_NUMBER or PYTHON != sys.executable
 
 
-def test_bytecode_is_what_runs(compiler: Compiler, server: ActionServer) -> None:
+@pytest.fixture
+def other_sources(compiler: Compiler) -> bytes:
+    """A compiled archive whose sources are not those of its bytecode."""
+    files = {name: text.replace("source", "bytecode") for name, text in FILES.items()}
+    return changed(compiler.compile(files), FILES)
+
+
+OF_BYTECODE = {"is": ["__main__.py", "bytecode", "bytecode", "bytecode"]}
+OF_SOURCES = {"is": ["__main__.py", "source", "source", "source"]}
+
+
+def test_bytecode_is_what_runs(other_sources: bytes, server: ActionServer) -> None:
     """With other sources behind the same bytecode the function is the old one: nothing is compiled again."""
-    content = content_of(compiler.compile({name: text.replace("source", "bytecode") for name, text in FILES.items()}))
-    assert result(server, zip_of({**content, **FILES})) == {"is": ["__main__.py", "bytecode", "bytecode", "bytecode"]}
+    assert result(server, other_sources) == OF_BYTECODE
+
+
+def test_bytecode_of_an_archive_at_the_start(other_sources: bytes, tmp_path: Path) -> None:
+    (tmp_path / "code.zip").write_bytes(other_sources)
+    server = ActionServer(tmp_path, arguments=["--code", str(tmp_path / "code.zip"), "main"])
+    try:
+        assert post(server, "/run", {}) == (200, OF_BYTECODE)
+    finally:
+        server.stop()
+
+
+def test_packed_again(other_sources: bytes, server: ActionServer) -> None:
+    """Without the comment that says that it is as it was made, the sources count."""
+    assert result(server, changed(other_sources, {}, b"")) == OF_SOURCES
+
+
+def test_unpacked(other_sources: bytes, tmp_path: Path) -> None:
+    """The sources of a folder count."""
+    folder = unpack(other_sources, tmp_path / "function")
+    server = ActionServer(tmp_path, arguments=["--code", str(folder), "main"])
+    try:
+        assert post(server, "/run", {}) == (200, OF_SOURCES)
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("damage", [
+    lambda data: b"", lambda data: data[:11], lambda data: b"????" + data[4:], lambda data: data[:-1],
+    lambda data: data[:4] + b"\xff" * 8 + data[12:], lambda data: data[:4] + bytes(8) + data[12:],
+], ids=["empty", "cut in the header", "of another Python", "cut at the end", "no index", "no index there"])
+def test_damaged_bytecode(
+    other_sources: bytes, server: ActionServer, damage: Callable[[bytes], bytes]
+) -> None:
+    """Bytecode that is not this Python's, or none at all, is no reason to fail: there are the sources."""
+    archive = changed(other_sources, {BYTECODE: damage(content_of(other_sources)[BYTECODE])})
+    assert result(server, archive) == OF_SOURCES
+
+
+def test_damaged_bytecode_of_a_module(other_sources: bytes, server: ActionServer) -> None:
+    """Only that module is made of its source."""
+    data = content_of(other_sources)[BYTECODE]
+    module = modules_of(other_sources)["top.py"]
+    archive = changed(other_sources, {BYTECODE: data.replace(module, b"?" * len(module))})
+    assert result(server, archive) == {"is": ["__main__.py", "bytecode", "source", "bytecode"]}
+
+
+def test_another_python(other_sources: bytes, server: ActionServer) -> None:
+    """It would look for a file with its own tag in the name."""
+    content: Dict[str, Union[str, bytes]] = dict(content_of(other_sources))
+    content[".pyaction-bytecode.cpython-30"] = content.pop(BYTECODE)
+    assert result(server, changed(zip_of(content), {})) == OF_SOURCES
+
+
+def test_optimized_python(other_sources: bytes, server: ActionServer) -> None:
+    """PYTHONOPTIMIZE wants bytecode without assertions."""
+    assert init(server, other_sources, env={"PYTHONOPTIMIZE": "1"})[0] == 200
+    assert post(server, "/run", {}) == (200, OF_SOURCES)
+
+
+def test_the_runner_after_a_crash_has_it(compiler: Compiler, server: ActionServer) -> None:
+    main = ("import os, top\ndef main(event):\n    os._exit(3) if event.get('crash') else None\n"
+            "    return {'is': top.IS}\n")
+    archive = compiler.compile({"__main__.py": main, "top.py": "IS = 'bytecode'\n"})
+    assert init(server, changed(archive, {"top.py": "IS = 'source'\n"}))[0] == 200
+    assert post(server, "/run", {"value": {"crash": True}})[0] == 400
+    assert post(server, "/run", {}) == (200, {"is": "bytecode"})
+
+
+MODULES = {
+    "__main__.py": "import importlib, importlib.util, inspect, os, sys\n"
+                   "import pkg.mod, space.mod\n"
+                   "def main(event):\n"
+                   "    modules = [sys.modules[__name__], pkg, pkg.mod, space.mod]\n"
+                   "    root = os.path.dirname(__file__)\n"
+                   "    return {\n"
+                   "        'files': [os.path.relpath(module.__file__, root) for module in modules],\n"
+                   "        'names': [module.__spec__.name for module in modules],\n"
+                   "        'code': [os.path.relpath(pkg.mod.fn.__code__.co_filename, root),\n"
+                   "                 os.path.relpath(main.__code__.co_filename, root)],\n"
+                   "        'source': inspect.getsource(pkg.mod.fn),\n"
+                   "        'data': open(os.path.join(os.path.dirname(pkg.__file__), 'data.txt')).read(),\n"
+                   "        'resource': importlib.import_module('pkgutil').get_data('pkg', 'data.txt').decode(),\n"
+                   "        'listed': [m.name for m in sys.modules['pkgutil'].iter_modules(pkg.__path__)],\n"
+                   "        'found': importlib.util.find_spec('pkg.other') is not None,\n"
+                   "        'reloaded': importlib.reload(pkg.mod).VALUE,\n"
+                   "        'loader': isinstance(pkg.__loader__, importlib.machinery.SourceFileLoader),\n"
+                   "    }\n",
+    "pkg/__init__.py": "from . import mod\n", "pkg/data.txt": "text", "pkg/other.py": "",
+    "pkg/mod.py": "from .other import __name__ as OTHER\nVALUE = 1\ndef fn():\n    return VALUE  # here\n",
+    "space/mod.py": "",
+}
+
+
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_modules_are_as_without(compiler: Compiler, server: ActionServer, is_compiled: bool) -> None:
+    """What a function can learn of its modules."""
+    archive = zip_of(MODULES)
+    assert result(server, compiler.compile(archive) if is_compiled else archive) == {
+        "files": ["__main__.py", "pkg/__init__.py", "pkg/mod.py", "space/mod.py"],
+        "names": ["main__", "pkg", "pkg.mod", "space.mod"],
+        "code": ["pkg/mod.py", "__main__.py"], "source": "def fn():\n    return VALUE  # here\n",
+        "data": "text", "resource": "text", "listed": ["mod", "other"], "found": True, "reloaded": 1, "loader": True,
+    }
 
 
 @pytest.mark.parametrize("is_compiled", [False, True])
@@ -383,7 +509,7 @@ def test_requirements(greeter: bytes, compiler: Compiler, server: ActionServer) 
     """They are in the archive, with bytecode; requirements.txt stays, and pip is not started again, which would fail
     now: the index is empty."""
     content = content_of(greeter)
-    assert f"{PACKAGES}/{bytecode_of('greet/__init__.py')}" in content
+    assert f"{PACKAGES}/greet/__init__.py" in modules_of(greeter)
     assert content["requirements.txt"].decode() == GREETER["requirements.txt"]
     answer = result(server, greeter, {"name": "Ada"})
     assert (answer["hello"], answer["tool"]) == ("Hello Ada", "the tool\n")
@@ -458,7 +584,7 @@ def test_virtualenv_of_the_archive(compiler: Compiler, server: ActionServer) -> 
     files = {"__main__.py": "import greet\ndef main():\n    return {'hello': greet.hello('x')}\n",
              f"{PACKAGES}/greet.py": "def hello(name):\n    return name\n", "requirements.txt": "greet==1.0\n"}
     archive = compiler.compile(files)
-    assert f"{PACKAGES}/{bytecode_of('greet.py')}" in content_of(archive)
+    assert f"{PACKAGES}/greet.py" in modules_of(archive)
     assert result(server, archive) == {"hello": "x"}
 
 
@@ -524,6 +650,7 @@ def test_warnings_of_the_compiler(compiler: Compiler) -> None:
     (b"PK\3\4", "main", "not a valid zip archive"), (b"\x1f\x8bxxx", "main", "not a valid tar.gz archive"),
     (zip_of({"../up.py": HELLO}), "main", "leads out"),
     (zip_of({"__main__.py": HELLO, "exec/x": ""}), "main", "'exec'"),
+    (zip_of({"__main__.py": HELLO, f"{BYTECODE}/x": ""}), "main", f"cannot write '{BYTECODE}'"),
     (zip_of({("a" * 200 + "/") * 25 + "x.py": "", "__main__.py": HELLO}), "main", "too long"),
     (tar_of({("a" * 200 + "/") * 25 + "x.py": "", "__main__.py": HELLO}), "main", "too long"),
 ], ids=lambda value: value if isinstance(value, str) else "")
@@ -534,7 +661,7 @@ def test_what_is_refused(compiler: Compiler, code: bytes, main: str, reason: str
 
 
 @pytest.mark.parametrize(("name", "target"), [
-    ("__pycache__", "OUTSIDE"), (bytecode_of("__main__.py"), "OUTSIDE/kept"), ("exec", "OUTSIDE/kept"),
+    ("__pycache__", "OUTSIDE"), (BYTECODE, "OUTSIDE/kept"), ("exec", "OUTSIDE/kept"),
     ("exec__.py", "OUTSIDE/kept"), ("exec.env", "OUTSIDE/kept"), ("virtualenv", "OUTSIDE"),
     ("other.py", "OUTSIDE/x.py"), ("requirements.txt", "OUTSIDE/kept"),
 ])

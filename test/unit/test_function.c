@@ -1,3 +1,4 @@
+#include "../../proxy/base64.h"
 #include "../../proxy/function.h"
 #include "../../proxy/limits.h"
 
@@ -459,6 +460,37 @@ static void check_precompiling(size_t size, const char *environment, bool wanted
 	else
 		ok(!has_file("precompiler-has"), "... no precompiler");
 	tear_down();
+}
+
+static void check_compiled(const char *archive, size_t length, bool wanted, const char *what)
+{
+	size_t encoded_length;
+	char *encoded = base64_encode(archive, length, &encoded_length), *body = NULL;
+	struct asked *asked;
+
+	if (encoded == NULL ||
+		asprintf(&body, "{\"value\":{\"main\":\"<echo initialized>\",\"binary\":true,\"code\":\"%s\"}}",
+			encoded) < 0)
+		bail_out("no memory");
+	set_up("script");
+	asked = ask(INVOCATION_INIT, body);
+	ok(tap_is_int(asked->kind, OUTCOME_INITIALIZED) &&
+			(strstr(asked->payload, ",\"compiled\":true,") != NULL) == wanted,
+		"%s: whether the runner is told that it has been compiled", what);
+	tear_down();
+	free(body);
+	free(encoded);
+}
+
+#define MARK "pyaction: compiled"
+#define CHECK_COMPILED(archive, wanted, what) check_compiled(archive, sizeof(archive) - 1, wanted, what)
+
+static void test_compiled(void)
+{
+	CHECK_COMPILED("PKlarge" MARK, true, "an archive with the mark at its end");
+	CHECK_COMPILED("PKlarge" MARK " ", false, "one with something behind it");
+	CHECK_COMPILED("PKlarge", false, "one that is shorter than the mark");
+	CHECK_COMPILED("# " MARK, false, "a source with the mark");
 }
 
 static void test_precompiling(void)
@@ -1797,6 +1829,7 @@ int main(int argc, char **argv)
 	test_source();
 	test_second_init();
 	test_archives();
+	test_compiled();
 	test_precompiling();
 	test_refused_inits();
 	test_failed_init();
