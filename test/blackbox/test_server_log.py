@@ -1,17 +1,20 @@
 """The proxy's own log: where it goes, what it says, and that it is neither the function's nor in anybody's way."""
 
+import contextlib
 import json
 import os
 import pathlib
 import re
 import resource
 import signal
+import socket
 import subprocess
 from typing import Any, Callable, Dict, List
 
 import pytest
 
-from .harness import EXECUTABLE, MARKER, PATIENCE, Server, base_environment, free_port, wait_until
+from .harness import EXECUTABLE, LAMBDA_PATH, MARKER, PATIENCE, PYTHON, ROOT, Server, base_environment, free_port
+from .harness import http_request, wait_until
 
 CODE = """
 import os, sys
@@ -114,6 +117,13 @@ def test_nothing_of_the_users(logging):
     assert SECRET not in one.log.read_text() and SECRET.encode("unicode-escape").decode() not in one.log.read_text()
 
 
+def test_refused_requests_are_for_debug(logging):
+    one = logging("debug")
+    assert one.request("GET", "/a%0Ab").status == 404
+    refused = last(one.log, "request_refused")
+    assert (refused["status"], refused["method"], refused["path"]) == (404, "GET", "/a\nb")
+
+
 def test_paths_are_for_debug(logging):
     one = logging("info")
     assert one.request("GET", "/secret").status == 404
@@ -204,6 +214,7 @@ def test_result_too_large(logging):
     assert one.init("def lambda_handler(event, context):\n    return 'x' * 100", main="lambda_handler").status == 200
     assert one.invoke({}).status == 200
     assert one.event_invoke({}).status == 407
+    assert events(one.log) == ["result_too_large"] * 2
     assert [(record["bytes"], record["max_response"]) for record in records(one.log)] == [(102, 10)] * 2
 
 
@@ -228,6 +239,73 @@ def test_process_that_cannot_be_started(logging, tmp_path):
     assert one.init(CODE).status == 500
     assert last(one.log, "runner_start_failed")["error"].startswith(f"cannot start '{runner}': ")
     assert last(one.log, "internal_error")["error"] == last(one.log, "runner_start_failed")["error"]
+
+
+def test_process_that_misbehaves(logging, tmp_path):
+    """What it says is not in the log: it may be the user's."""
+    runner = tmp_path / "runner"
+    runner.write_text(
+        f"#!{PYTHON} -SE\nimport os\nmessages = os.fdopen(3, 'rb')\nmessages.readline()\n"
+        "os.write(4, b'{\"status\":\"initialized\"}\\n{}\\n')\nmessages.readline()\n"
+        f"os.write(4, b'{SECRET.encode('ascii', 'replace').decode()}\\n{{}}\\n')\nmessages.readline()\n"
+    )
+    runner.chmod(0o755)
+    one = logging(options=["--runner", str(runner)])
+    assert one.init(CODE).status == 200
+    assert one.run({}).status == 500
+    misbehaved = last(one.log, "runner_misbehaved")
+    assert (misbehaved["level"], misbehaved["error"]) == ("error", "it answered with an unknown status")
+    assert "4711" not in one.log.read_text()
+
+
+def test_queue_that_is_full(logging, gate):
+    """Said once, and again only after it has been empty."""
+    one = logging("warning")
+    code = f"def lambda_handler(event, context):\n    event.get('gate') and open({gate.path!r}).read()"
+    assert one.init(code, main="lambda_handler").status == 200
+    client = one.connect()
+    asynchronous = [("X-Amz-Invocation-Type", "Event")]
+    for _ in range(2):
+        client.request("POST", LAMBDA_PATH, b'{"gate": 1}', asynchronous)
+        gate.wait_entered()
+        before = events(one.log).count("queue_full")
+        for _ in range(39):
+            client.send(http_request("POST", LAMBDA_PATH, b"{}", asynchronous) * 105)
+            assert {client.read_answer().status for _ in range(105)} == {202}
+        assert [one.invoke({}).status for _ in range(3)] == [429] * 3
+        assert events(one.log).count("queue_full") == before + 1
+        gate.release()
+        assert wait_until(lambda: one.invoke({}).status == 200, "there is room again")
+    assert last(one.log, "queue_full")["waiting"] == 4096
+
+
+def test_stop_that_is_hurried(logging, gate):
+    one = logging(options=["--grace", "1000"])
+    assert one.init(f"def main(event):\n    open({gate.path!r}).read()\n    return event").status == 200
+    one.connect().send(http_request("POST", "/run", b"{}"))
+    gate.wait_entered()
+    one.signal(signal.SIGTERM)
+    wait_until(lambda: "server_stopping" in events(one.log), "it is asked")
+    one.signal(signal.SIGINT)
+    assert one.wait() == 0
+    found = events(one.log)
+    assert found.index("server_stopping") < found.index("stop_hurried") < found.index("grace_over")
+    assert [last(one.log, name)["signal"] for name in ("server_stopping", "stop_hurried")] == [15, 2]
+    assert last(one.log, "activation_ended")["outcome"] == "stopping"
+    gate.release()
+
+
+def test_port_that_is_missed(function, tmp_path):
+    path = tmp_path / "log"
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):  # somebody else has it: as well
+            other.bind(("127.0.0.1", 9000))
+            other.listen()
+        function({"index.py": "def main_handler(event, context):\n    return event"}, "index.main_handler",
+                 options=["--log-file", str(path), "--log-format", "json"])
+        missed = last(path, "port_missed")
+    assert missed["level"] == "warning" and "cannot listen on port 9000 (--scf-port" in missed["error"]
 
 
 def test_code_that_cannot_be_loaded(server, tmp_path):
@@ -256,7 +334,7 @@ def test_start_that_fails(server, tmp_path):
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, env=base_environment(), check=False,
     )
     assert done.returncode == 1
-    assert done.stderr == f"pyaction: {last(path, 'start_failed')['error']}\n"
+    assert done.stderr == "pyaction: " + last(path, "start_failed")["error"] + "\n"
 
 
 # --- the place
@@ -371,3 +449,10 @@ def test_without_a_place(server):
         text = one.err.text()
         assert text.count("pyaction: convention openwhisk") == expected
         assert len(text.splitlines()) == 2 + expected
+
+
+def test_every_event_is_tested():
+    """Each has been seen by a test above, by name."""
+    source = pathlib.Path(__file__).read_text(encoding="utf-8")
+    names = re.findall(r"^\tEVENT_(\w+),$", (ROOT / "proxy" / "server_log.h").read_text(encoding="utf-8"), re.M)
+    assert [name for name in names if f'"{name.lower()}"' not in source] == []

@@ -302,6 +302,15 @@ def test_pollers_that_say_nothing(watched):
     assert state(one) == "waiting_for_init"
 
 
+def test_pollers_that_never_say_anything(watched):
+    """They are closed after 10 s: nobody is kept out for ever."""
+    one = watched()
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(16):
+            open_ones.enter_context(contextlib.closing(Client(one.status_port)))
+        assert state(one) == "waiting_for_init"
+
+
 def test_many_requests_on_a_connection(watched):
     one = watched()
     with contextlib.closing(Client(one.status_port)) as client:
