@@ -222,6 +222,7 @@ BENCH_LAMBDA := $(BUILD)/pyaction --port {port} --code {code} --max-request 20M 
 .PHONY: bench
 bench: all $(BUILD)/bench-client
 	$(PYTHON) test/bench/bench.py --client $(BUILD)/bench-client --server 'pyaction=$(BUILD)/pyaction --port {port}' \
+		--compiler 'pyaction=$(BUILD)/pyaction -compile main' \
 		$(if $(PEER),--server '$(PEER)') --lambda-server 'pyaction=$(BENCH_LAMBDA)' \
 		$(if $(LAMBDA_PEER),--lambda-server '$(LAMBDA_PEER)') $(BENCH_FLAGS)
 

@@ -130,6 +130,12 @@ class Summary:
     @classmethod
     def of(cls, row: Row, server: Server) -> Optional[Summary]:
         """None without samples."""
+        if row.ratio_of:
+            over, under = (cls.of(dataclasses.replace(row, key=key, ratio_of=(), higher_is_better=False), server)
+                           for key in row.ratio_of)
+            if over is None or under is None:
+                return None
+            return cls(over.best / under.best, over.median / under.median, [])
         samples = server.samples.get(row.key)
         if not samples:
             return None
@@ -237,6 +243,9 @@ def make_parser() -> argparse.ArgumentParser:
            help="a server to measure through AWS Lambda's door: in the command {port}, {code} for the function's"
            " folder and {handler}, and for a server that needs it {second_port}; may be repeated")
     option("--lambda-baseline", metavar="NAME", help="the same for these; default: the first")
+    option("--compiler", action="append", metavar="NAME=COMMAND",
+           help="the -compile of a --server: a command that makes of a zip one that the server starts sooner, from"
+           " stdin to stdout; may be repeated")
     option("--only", metavar="NAMES", help=f"some measurements, with commas between: {', '.join(MEASUREMENTS)}")
     option("--rounds", type=int, metavar="N", help="how often to measure everything; default: 5, with --quick 2")
     option("--quick", action="store_true", help="fewer requests and rounds: a look, not a result")
@@ -274,8 +283,13 @@ def parse_arguments() -> argparse.Namespace:
         for door in DOORS:
             command = f"pyaction={shlex.quote(str(ROOT / 'build' / 'pyaction'))} {door.own_arguments}"
             setattr(arguments, f"{door.prefix}server", [command])
+        arguments.compiler = [f"pyaction={shlex.quote(str(ROOT / 'build' / 'pyaction'))} -compile main"]
     for door in DOORS:
         parse_servers(parser, arguments, door)
+    arguments.compiler = dict(pair.split("=", 1) for pair in arguments.compiler or [] if "=" in pair)
+    for name in arguments.compiler:
+        if name not in arguments.server:
+            parser.error(f"--compiler {name}: there is no server of that name")
     arguments.only = arguments.only.split(",") if arguments.only else list(MEASUREMENTS)
     unknown = [name for name in arguments.only if name not in MEASUREMENTS]
     if unknown:
@@ -303,7 +317,9 @@ def make_contests(arguments: argparse.Namespace, directory: pathlib.Path) -> Lis
         place.mkdir()
         material = door.material(place, [door.measurements[name].function for name in names])
         client = arguments.client.resolve()
-        servers = [Server(name, command, material, place / name, client) for name, command in commands.items()]
+        compilers = {} if door.prefix else arguments.compiler
+        servers = [Server(name, command, material, place / name, client, compilers.get(name, ""))
+                   for name, command in commands.items()]
         (baseline,) = (server for server in servers if server.name == getattr(arguments, f"{door.prefix}baseline"))
         contests.append(Contest(door, names, material, servers, baseline))
     return contests

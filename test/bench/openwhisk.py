@@ -34,6 +34,12 @@ ROWS = [
     Row("init", "/init of a source in a waiting container", "ms"),
     Row("zip-init", f"/init of a zip of {workload.ZIP_MODULES} modules, 1 MB of source", "ms"),
     Row("zip-run", "first /run after it", "ms"),
+    Row("zip-first", "/init of that zip until the first answer", "ms"),
+    Row("compiled-first", "the same, the zip made by -compile", "ms"),
+    Row("compiled-gain", "… times as fast as without -compile", "×", True, ("zip-first", "compiled-first")),
+    Row("zip-cold", "spawn until the first answer of that zip", "ms"),
+    Row("compiled-cold", "the same, the zip made by -compile", "ms"),
+    Row("compiled-cold-gain", "… times as fast as without -compile", "×", True, ("zip-cold", "compiled-cold")),
     *connection_rows("", "/run"),
     *(Row(key, f"echo of {title}", "ms") for key, (title, *_) in ECHOES.items()),
     Row("log", f"/run that prints {workload.LOG_LINES} lines", "ms"),
@@ -57,12 +63,13 @@ class OpenWhiskMaterial(Material):
         "hello": ["hello-init", "hello"],
         "echo": ["echo-init", *ECHOES],
         "zip": ["zip-init", "zip"],
+        "compiled": ["compiled-init", "zip"],
         "log": ["log-init", "log"],
     }
 
     def __init__(self, directory: pathlib.Path, functions: Sequence[str]) -> None:
         super().__init__(directory)
-        self._functions = functions
+        self._has_zip = "zip" in functions or "compiled" in functions
         codes = {"hello": workload.HELLO_CODE, "echo": workload.ECHO_CODE, "log": workload.LOG_CODE}
         for function, code in codes.items():
             self.add(f"{function}-init", workload.init_body(code), {"ok": True})
@@ -76,8 +83,10 @@ class OpenWhiskMaterial(Material):
 
     def new_round(self, number: int) -> None:
         """The zip: its modules are new to any cache."""
-        if "zip" in self._functions:
-            self.add("zip-init", workload.zip_init_body(number), {"ok": True})
+        if self._has_zip:
+            body = workload.zip_init_body(number)
+            self.add("zip-init", body, {"ok": True})
+            self.add("compiled-init", body, {"ok": True})  # each server gets its own
 
     def command(self, template: str, function: str) -> str:
         """The function comes with /init."""
@@ -131,11 +140,37 @@ def measure_init(server: Server, _: Counts) -> Figures:
 
 def measure_zip(server: Server, _: Counts) -> Figures:
     """/init of the zip in a waiting container and the first run, in which nothing may be left to import."""
+    init, run = initialize_waiting(server, "zip-init")
+    return {"zip-init": init, "zip-run": run, "zip-first": init + run}
+
+
+def initialize_waiting(server: Server, key: str) -> Tuple[float, float]:
+    """/init of the zip in a waiting container and the first run, in ms."""
     with server.start("zip") as container:
         container.wait_ready()
         time.sleep(IDLE_BEFORE_INIT_S)
-        init, run = server.request(container, [("zip-init", 1), ("zip", 1)], new=True)
-        return {"zip-init": init["p50_us"] / 1e3, "zip-run": run["p50_us"] / 1e3}
+        init, run = server.request(container, [(key, 1), ("zip", 1)], new=True)
+        return init["p50_us"] / 1e3, run["p50_us"] / 1e3
+
+
+def initialize_cold(server: Server, key: str) -> float:
+    """The start of a process, /init of the zip and the first run, in ms."""
+    started, figures = server.request_while_starting("zip", [(key, 1), ("zip", 1)])
+    return float(figures["steps"][-1]["end_ns"] - started) / 1e6
+
+
+def measure_compiled(server: Server, _: Counts) -> Figures:
+    """The zip as it is and as the server's own compiler makes it, in a waiting container and in one that starts."""
+    if not server.compiler:
+        return {}
+    plain = server.body("zip-init").read_bytes()
+    compiled = workload.archive_init_body(server.compile(workload.archive_of(plain)))
+    figures = {}
+    for name, body in (("zip", plain), ("compiled", compiled)):
+        server.set_body("compiled-init", body)
+        figures[f"{name}-first"] = sum(initialize_waiting(server, "compiled-init"))
+        figures[f"{name}-cold"] = initialize_cold(server, "compiled-init")
+    return figures
 
 
 def measure_new(server: Server, counts: Counts) -> Figures:
@@ -195,6 +230,7 @@ MEASUREMENTS = {
     "cold": Measurement("hello", measure_cold, repeats=3),
     "init": Measurement("hello", measure_init, repeats=3),
     "zip": Measurement("zip", measure_zip, repeats=2),
+    "compiled": Measurement("compiled", measure_compiled, repeats=2),
     "new": Measurement("hello", measure_new),
     "kept": Measurement("hello", measure_kept),
     "echo": Measurement("echo", measure_echo),

@@ -7,6 +7,7 @@ import dataclasses
 import http.client
 import json
 import pathlib
+import shlex
 import subprocess
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -21,12 +22,18 @@ Steps = Sequence[Tuple[str, int]]  # keys of requests and how often
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One line of a table."""
+    """One line of a table.
+
+    Attributes:
+        ratio_of: two rows' keys: this one says how many times the second's time goes into the first's, best into best
+            and median into median; it has no samples of its own
+    """
 
     key: str
     title: str
     unit: str
     higher_is_better: bool = False
+    ratio_of: Tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,13 +105,20 @@ class Server:
 
     Two servers may write the same value as different JSON. So each one's first answer to a request is compared with the
     expected value, and from then on its answers with the bytes of that first one.
+
+    Args:
+        compiler: the command that makes of a function's archive one that this server starts sooner, both zips, from its
+            stdin to its stdout; "" for none
     """
 
     def __init__(
-        self, name: str, command: str, material: Material, directory: pathlib.Path, client: pathlib.Path
+        self, name: str, command: str, material: Material, directory: pathlib.Path, client: pathlib.Path,
+        compiler: str = "",
     ) -> None:
         self.name = name
         self.command = command
+        self.compiler = compiler
+        self.own_bodies: Dict[str, pathlib.Path] = {}  # of requests that are not the same for all servers
         self.samples: Dict[str, List[float]] = {}
         self.failures: List[str] = []
         self._material = material
@@ -124,12 +138,31 @@ class Server:
                 self._learn_answer(container, key)
                 self._material.check_output(container, [(key, 1)])
 
+    def compile(self, archive: bytes) -> bytes:
+        """Runs the compiler. Raises BenchError."""
+        result = subprocess.run(
+            shlex.split(self.compiler), input=archive, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False
+        )
+        if result.returncode != 0 or not result.stdout:
+            said = result.stderr.decode("utf-8", "replace").strip()
+            raise BenchError(f"{self.compiler} ended with status {result.returncode}: {said!r}")
+        return result.stdout
+
+    def set_body(self, key: str, body: bytes) -> None:
+        """Makes a request this server's own."""
+        self.own_bodies[key] = self._directory / f"{key}.json"
+        self.own_bodies[key].write_bytes(body)
+
+    def body(self, key: str) -> pathlib.Path:
+        """The file with the body of a request to this server."""
+        return self.own_bodies.get(key) or self._material.bodies[key]
+
     def _expected(self, key: str) -> pathlib.Path:
         return self._directory / f"{key}.expected"
 
     def _learn_answer(self, container: Container, key: str) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", container.port, timeout=REQUEST_TIMEOUT_S)
-        request = self._material.bodies[key].read_bytes()
+        request = self.body(key).read_bytes()
         try:
             connection.request("POST", self._material.path(key), request, {"Content-Type": "application/json"})
             response = connection.getresponse()
@@ -148,7 +181,7 @@ class Server:
         command = [str(self._client), *self._material.client_options, *options, str(port)]
         for key, count in steps:
             command += [
-                self._material.path(key), str(self._material.bodies[key]), str(self._expected(key)), str(count)
+                self._material.path(key), str(self.body(key)), str(self._expected(key)), str(count)
             ]
         return command
 

@@ -8,6 +8,7 @@ BENCH_CLIENT.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.server
 import io
@@ -22,6 +23,7 @@ import tempfile
 import time
 import unittest
 import uuid
+import zipfile
 from typing import Any, Callable, Dict, List
 
 import aws_lambda
@@ -46,7 +48,10 @@ class FakeServer(http.server.BaseHTTPRequestHandler):
         """Answers /init and /run."""
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["value"]
         if self.path == "/init":
-            exec(request["code"], self.function)
+            if self.function:
+                self.send_error(403, "there is a function already")
+                return
+            exec(self.unpacked(request["code"]) if request["binary"] else request["code"], self.function)
             self.answer({"ok": True})
             return
         FakeServer.runs += 1
@@ -62,6 +67,15 @@ class FakeServer(http.server.BaseHTTPRequestHandler):
         if faulty and self.fault == "crash":
             os._exit(3)
         self.answer({"greeting": "Hello Jürgen?"} if faulty and self.fault == "wrong byte" else result)
+
+    @staticmethod
+    def unpacked(code: str) -> bytes:
+        """Lets the modules of an archive be imported, and returns its main file."""
+        path = pathlib.Path("code.zip").resolve()
+        path.write_bytes(base64.b64decode(code))
+        sys.path.insert(0, str(path))
+        with zipfile.ZipFile(path) as archive:
+            return archive.read("__main__.py")
 
     def answer(self, value: Any) -> None:
         """Sends JSON."""
@@ -206,6 +220,30 @@ class BenchTest(unittest.TestCase):
                 self.assertIn("FAILED fake: ", result.stdout)
                 self.assertIn(reason, result.stdout)
 
+    def test_compiler(self) -> None:
+        """The compiled zip has rows of its own, and their ratio; a server without a compiler has none."""
+        path = self.directory / "samples.json"
+        result = self.bench("none", "--only", "compiled", "--compiler", "fake=cat", "--json", str(path))
+        self.assertEqual((result.returncode, "FAILED" in result.stdout), (0, False), result.stdout + result.stderr)
+        rows = {row["key"]: row["servers"]["fake"] for row in json.loads(path.read_text("utf-8"))["rows"]}
+        self.assertEqual(set(rows), {"zip-first", "compiled-first", "compiled-gain", "zip-cold", "compiled-cold",
+                                     "compiled-cold-gain"})
+        for kind in ("best", "median"):
+            self.assertEqual(rows["compiled-gain"][kind], rows["zip-first"][kind] / rows["compiled-first"][kind])
+        result = self.bench("none", "--only", "compiled,init")
+        self.assertEqual((result.returncode, "by -compile" in result.stdout), (0, False), result.stdout)
+
+    def test_compiler_faults(self) -> None:
+        """A compiler that fails, and one whose archive is not the function."""
+        for compiler, reason in (
+            ("sh -c 'echo broken >&2; exit 3'", "ended with status 3: 'broken'"), ("true", "ended with status 0: ''"),
+            ("head -c 1000", "FAILED fake: compiled: "), ("/no/compiler", "No such file or directory"),
+        ):
+            with self.subTest(compiler=compiler):
+                result = self.bench("none", "--only", "compiled", "--compiler", f"fake={compiler}")
+                self.assertEqual(result.returncode, 1, result.stdout)
+                self.assertIn(reason, result.stdout)
+
     def test_right_lambda_server(self) -> None:
         """The same behind AWS Lambda's door, with every answer in chunks; each start has a folder without bytecode."""
         path = self.directory / "samples.json"
@@ -264,6 +302,7 @@ class BenchTest(unittest.TestCase):
             (["--rounds", "0"], "--rounds: at least 1"),
             (["--lambda-server", "x=y {port} {code}"], "with {port}, {code}, {handler} in it"),
             (["--lambda-baseline", "other"], "there is no server of that name"),
+            (["--compiler", "other=cat"], "--compiler other: there is no server of that name"),
             (["--only", "lambda-kept"], "--only lambda-kept: there is no server to measure it of"),
         ):
             with self.subTest(options=options):

@@ -279,4 +279,14 @@ def zip_init_body(round_number: int) -> bytes:
             entry = zipfile.ZipInfo(name, (2024, 1, 1, 0, 0, 0))
             entry.external_attr = 0o100644 << 16
             writer.writestr(entry, text, zipfile.ZIP_DEFLATED)
-    return init_body(base64.b64encode(archive.getvalue()).decode("ascii"), binary=True)
+    return archive_init_body(archive.getvalue())
+
+
+def archive_init_body(archive: bytes) -> bytes:
+    """The body of `/init` for an archive."""
+    return init_body(base64.b64encode(archive).decode("ascii"), binary=True)
+
+
+def archive_of(body: bytes) -> bytes:
+    """The archive in a body of `/init`."""
+    return base64.b64decode(json.loads(body)["value"]["code"])
