@@ -431,8 +431,11 @@ static struct MHD_Response *make_whole_response(struct http_request *request)
 
 	if (response == NULL)
 		return NULL;
-	for (size_t i = 0; i < request->header_count; i++)
-		(void) MHD_add_response_header(response, request->headers[i].name, request->headers[i].value);
+	for (size_t i = 0; i < request->header_count; i++) {
+		size_t next = MHD_COMPAT_HEADERS_REVERSED ? request->header_count - 1 - i : i;
+
+		(void) MHD_add_response_header(response, request->headers[next].name, request->headers[next].value);
+	}
 	if (has_content && MHD_get_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE) == NULL)
 		(void) MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
 	return response;

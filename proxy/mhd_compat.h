@@ -15,3 +15,6 @@
 #else
 #define MHD_COMPAT_SIGPIPE_OPTION MHD_OPTION_STRICT_FOR_CLIENT, 0
 #endif
+
+/* Until 0.9.73 a header is sent before those that were added to the response earlier. */
+#define MHD_COMPAT_HEADERS_REVERSED (MHD_VERSION < 0x00097302)

@@ -21,6 +21,8 @@ CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
 LENGTH = b"Content-Length: %d" % len(BODY)
 
 OLD = not libmicrohttpd_version().startswith("1.")
+#: Closes the connection of what it does not understand without an answer (docs/protocol.md).
+SILENT = libmicrohttpd_version().startswith("0.9.72")
 
 
 def head(*lines: bytes, request_line: bytes = b"POST /run HTTP/1.1") -> bytes:
@@ -69,16 +71,21 @@ TWO_READINGS = {
 }
 
 
-#: What libmicrohttpd 0.9 refuses itself, in HTML; all else is refused in JSON. 1.0 does more.
+#: What libmicrohttpd 0.9 refuses itself, in HTML or in silence; all else is refused in JSON. 1.0 does more.
 REFUSED_BY_LIBRARY = ("list-of-lengths", "null-in-a-name", "line-without-a-colon")
 
 
-def check_refusal(one: Server, kind: str, data: bytes, statuses: Sequence[int] = (400,)) -> bytes:
-    """Send it, with another request behind it; all that comes is a refusal and the end. Returns what came."""
+def check_refusal(one: Server, kind: str, data: bytes, statuses: Sequence[int] = (400,), by_library: bool = False
+                  ) -> bytes:
+    """Send it, with another request behind it; all that comes is a refusal and the end. Returns what came.
+
+    by_library: the refusal is not ours, so it may be without an answer where the library is SILENT.
+    """
     client = one.connect()
     client.send(data + HIDDEN)
     answer = everything(client)
-    assert any(answer.startswith(b"HTTP/1.1 %d " % status) for status in statuses), (kind, answer)
+    silent = by_library and SILENT and not answer
+    assert silent or any(answer.startswith(b"HTTP/1.1 %d " % status) for status in statuses), (kind, answer)
     assert b" 200 " not in answer, (kind, answer)
     assert one.result({"n": 1}) == {"n": 1}
     assert "smuggled" not in one.out.text(), kind
@@ -89,7 +96,7 @@ def test_two_readings_are_refused(action):
     """400, and the end of the connection: what follows is never looked at."""
     one = action(CODE)
     for kind, data in TWO_READINGS.items():
-        answer = check_refusal(one, kind, data)
+        answer = check_refusal(one, kind, data, by_library=kind in REFUSED_BY_LIBRARY)
         if OLD and kind not in REFUSED_BY_LIBRARY:
             error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
             assert "header" in error or "length" in error, kind
@@ -101,7 +108,7 @@ def test_lengths_that_are_none(action):
     for length in ("-1", "+%d", "0x%x", "%d x", "%d;", "1e3", "", "18446744073709551616", "9223372036854775808",
                    "%d.0", "\xb2", "٣"):
         text = length % len(BODY) if "%" in length else length
-        check_refusal(one, length, head(b"Content-Length: " + text.encode("utf-8")) + BODY, (400, 413))
+        check_refusal(one, length, head(b"Content-Length: " + text.encode("utf-8")) + BODY, (400, 413), by_library=True)
 
 
 def test_lengths_in_odd_writing(action):
@@ -129,10 +136,11 @@ BAD_CHUNKS = {
 def test_chunk_sizes_that_are_none(action):
     one = action(CODE)
     for kind, form in BAD_CHUNKS.items():
-        check_refusal(one, kind, head(b"Transfer-Encoding: chunked") + form % (len(BODY), BODY), (400, 413))
+        check_refusal(one, kind, head(b"Transfer-Encoding: chunked") + form % (len(BODY), BODY), (400, 413),
+                      by_library=True)
     for change in (-1, 2):
         body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY) + change, BODY)
-        check_refusal(one, f"{change} bytes", head(b"Transfer-Encoding: chunked") + body)
+        check_refusal(one, f"{change} bytes", head(b"Transfer-Encoding: chunked") + body, by_library=True)
 
 
 def test_trailers_change_nothing(action):
