@@ -345,32 +345,47 @@ async def flood(life: Life) -> str:
 # --- the function
 
 
-DEADLY = ["sys_exit", "os_exit", "abort", "segfault", "close_everything", "close_streams", "speak_on_channel",
-          "kill_group", "exit_in_thread", "become_another", "close_channel"]
+DEADLY = ["sys_exit", "os_exit", "abort", "segfault", "close_everything", "close_streams", "kill_group",
+          "exit_in_thread", "become_another", "close_channel"]
 HARMLESS_ACTS = ["raise_error", "recurse", "leave_threads", "child_at_work", "exhaust_descriptors", "exhaust_memory",
                  "leave_orphans"]
-LATE_ACTS = ["exit_after_answer", "speak_late"]
 
 
 async def act(life: Life) -> str:
     """The function does something to itself."""
     rng = life.rng
-    name = rng.choice([*DEADLY, *HARMLESS_ACTS, *LATE_ACTS, "write_unfinished"])
+    name = rng.choice([*DEADLY, *HARMLESS_ACTS, "exit_after_answer", "write_unfinished"])
     if SANITIZED and name == "exhaust_memory":
         name = "recurse"
-    # None of them is a whole result: what a function answers in its own process is its own affair.
-    texts = ["\n", "nonsense\n", '{"status":"success"', "{" * 2000, '{"status":"initialized"}\n{}\n']
     more = {"status": rng.randrange(256), "signal": rng.choice([2, 9, 11, 15]), "limit": 60,
-            "block": rng.choice([1 * MB, 16 * MB]), "text": rng.choice(texts), "ms": rng.random() * 10}
-    life.lethal += name in LATE_ACTS
+            "block": rng.choice([1 * MB, 16 * MB]), "ms": rng.random() * 10}
+    life.lethal += name == "exit_after_answer"
     request = await life.request(Shape(do=name, more=more))
-    if name in DEADLY and name != "speak_on_channel" and request.label == "200":
+    if name in DEADLY and request.label == "200":
         life.problem(f"an activation that ended its process by {name} succeeded")
     if name in HARMLESS_ACTS and request.label not in ("200", "502 exception", "502 MemoryError"):
         # The process may have died of another fault's doing only.
         life.problem(f"{name}: {request.label}")
-    if name in LATE_ACTS:
+    if name == "exit_after_answer":
         await asyncio.sleep(more["ms"] / 1000 + 0.005)  # type: ignore[operator]
+    return name
+
+
+async def speak(life: Life) -> str:
+    """The function writes into the channel of its replies, in its own activation or when nobody asks.
+
+    It may say what it likes there, for it is its own process; but what follows is a fresh one's.
+    """
+    rng, pid = life.rng, await life.runner()
+    name = rng.choice(["speak_on_channel", "speak_late"])
+    text = rng.choice(["\n", "nonsense\n", '{"status":"success"', "{" * 2000, '{"status":"initialized"}\n{}\n',
+                       '{"status":"success"}\n{"forged":1}\n'])
+    life.lethal += 1
+    life.forging = True
+    await life.request(Shape(do=name, more={"text": text, "ms": rng.random() * 10}))
+    await life.wait_for(lambda: machine.runner_of(life.pid) not in (0, pid), "the forger is replaced")
+    await life.request(Shape())
+    life.forging = False
     return name
 
 
@@ -570,6 +585,7 @@ SERVING: Dict[str, Fault] = {
     "log reader stalls": Fault(stall_reader, 3, lambda life: bool(life.readers)),
     "log flood": Fault(flood, 3),
     "function": Fault(act, 12),
+    "forged reply": Fault(speak, 2),
     "fork bomb": Fault(exhaust_processes, 1),
     "memory limit": Fault(pass_memory_limit, 0.5, has_memory_limit),
     "time limit": Fault(pass_time_limit, 0.3, has_time_limit),

@@ -68,6 +68,7 @@ class Life:
         self.interrupts = 0
         #: From when to when (None: still) something was short, which explains more.
         self.shortages: List[List[Optional[float]]] = []
+        self.forging = False  # the function writes replies of its own, which may become part of anybody's
         self.killed = False  # and not given the time for it
         self.crowded = False  # more requests wait than may
         #: Whether the log cannot be read to its end.
@@ -216,8 +217,10 @@ class Life:
                              f"{request.shape}, sent {request.sent - self.stopped:.3f} s after the stop)")
         except Violation as violation:
             own.close()
-            request.label = request.label or "wrong"
-            self.problem(str(violation))
+            request.label = request.label or ("forged" if self.forging else "wrong")
+            request.perhaps = self.forging
+            if not self.forging:
+                self.problem(str(violation))
         finally:
             self.pending.discard(request.number)
         if connection is None:
@@ -234,7 +237,7 @@ class Life:
         """A request has ended: a failure needs a cause. Deaths and interruptions are counted at the end."""
         self.outcomes.append(request.label)
         label = request.label
-        if label in ("200", "closed", "refused", "wrong") or label.startswith(("400", "500 bad", "502 in")):
+        if label in ("200", "closed", "refused", "wrong", "forged") or label.startswith(("400", "500 bad", "502 in")):
             return
         if label == "503" and self.stopped or label == "429" and self.crowded:
             return
