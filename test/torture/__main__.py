@@ -110,7 +110,7 @@ class Worker:
         self.lives = 0
         self.user = machine.other_user()
         self.can_mount = machine.can_mount()
-        if self.user is None:
+        if not machine.counts_processes(self.user):
             self.report.skipped.append("exhausting processes: needs root and setpriv, to become another user")
         if not self.can_mount:
             self.report.skipped.append("full disk: needs the right to mount")
@@ -203,8 +203,12 @@ class Worker:
             recovery = await life.probe()
             self.report.row("log readers leave", "any").add(life.outcomes[first:], recovery)
         begin, first, moment = time.monotonic(), len(life.outcomes), "SIGKILL"
-        if life.rng.random() < 0.15:
+        how = life.rng.random()
+        if how < 0.15:
             await life.kill_server()
+        elif how < 0.3 and life.readers:
+            await life.block_log()
+            moment = f"{await life.stop_under_load()}, log stalled"
         else:
             moment = await life.stop_under_load()
         recovery = time.monotonic() - begin

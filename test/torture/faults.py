@@ -593,6 +593,6 @@ SERVING: Dict[str, Fault] = {
     "little memory": Fault(little_memory, 3, has_address_limit),
     "runner: no memory": Fault(runner_without_memory, 2, has_address_limit),
     "runner: no descriptors": Fault(runner_without_descriptors, 1),
-    "few processes": Fault(few_processes, 4, lambda life: life.plan.user is not None),
+    "few processes": Fault(few_processes, 4, lambda life: machine.counts_processes(life.plan.user)),
     "full disk": Fault(full_disk, 4, lambda life: life.plan.disk > 0),
 }

@@ -147,7 +147,7 @@ def init_plan(name: str, rng: random.Random, user: Optional[int], can_mount: boo
     fault = INIT[name]
     if SANITIZED and fault.inject is little_memory:
         return None
-    if fault.needs == "disk" and not can_mount or fault.needs == "user" and user is None:
+    if fault.needs == "disk" and not can_mount or fault.needs == "user" and not machine.counts_processes(user):
         return None
     code = "zip" if name == "init: helper" else rng.choice(["source", "zip"])
     return Plan(code=code, merged=rng.random() < 0.2, disk=MB if fault.needs == "disk" else 0,

@@ -335,6 +335,21 @@ class Life:
             reader.leave()
         self.blind = True
 
+    async def block_log(self) -> None:
+        """An activation waits for the log, which nobody reads until the server has ended; it is lost."""
+        self.blind = True
+        for reader in self.readers:
+            reader.stall()
+        request = self.ledger.new(Shape(lines=3000, width=3000))
+        self._load.append(asyncio.ensure_future(self._wait_in_vain(request)))
+        await self.wait_for(lambda: self.witness.phase()[1] == request.number, "the function gets there")
+        await asyncio.sleep(self.rng.random() * 0.1)
+
+    async def _wait_in_vain(self, request: Request) -> None:
+        await self.carry_out(request)
+        if request.label != "503":
+            self.problem(f"an activation whose log nobody took: {request.label}")
+
     async def kill_server(self) -> None:
         """The proxy dies of SIGKILL: its runner goes with it."""
         runner = await self.runner()

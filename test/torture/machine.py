@@ -152,6 +152,11 @@ def other_user() -> Optional[int]:
     return user
 
 
+def counts_processes(user: Optional[int]) -> bool:
+    """Whether RLIMIT_NPROC holds for a server that runs as this user, None for the present one: not for root."""
+    return (os.getuid() if user is None else user) != 0
+
+
 def become(user: int) -> List[str]:
     """Words before a command that make another user run it."""
     return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
