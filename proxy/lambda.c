@@ -82,14 +82,17 @@ static void answer_refusal(
 /* How the end of the process reads in AWS's documents and logs. */
 static void describe_exit(int wait_status, char *text, size_t size)
 {
+	/* Once: for a real-time signal each call frees what the one before it has returned. */
+	const char *signal_name = strsignal(WTERMSIG(wait_status));
+
 	if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0)
 		(void) snprintf(text, size, "Runtime exited without providing a reason");
 	else if (WIFEXITED(wait_status))
 		(void) snprintf(text, size, "Runtime exited with error: exit status %d", WEXITSTATUS(wait_status));
 	else
 		(void) snprintf(text, size, "Runtime exited with error: signal: %c%s%s",
-			tolower((unsigned char) strsignal(WTERMSIG(wait_status))[0]),
-			strsignal(WTERMSIG(wait_status)) + 1, WCOREDUMP(wait_status) ? " (core dumped)" : "");
+			tolower((unsigned char) signal_name[0]), signal_name + 1,
+			WCOREDUMP(wait_status) ? " (core dumped)" : "");
 }
 
 /* The error type of a failure that the platform reports, and what it says; NULL when it is none. */

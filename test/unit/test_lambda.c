@@ -363,6 +363,14 @@ static void test_failures(void)
 		OUTCOME_EXITED, SIGSEGV, "Runtime.ExitError", "Runtime exited with error: signal: segmentation fault");
 	check_exit(OUTCOME_EXITED, SIGABRT | CORE_DUMPED, "Runtime.ExitError",
 		"Runtime exited with error: signal: aborted (core dumped)");
+	/* Its name is made anew in each call of strsignal(): a use of the old one shows under a sanitizer. */
+	for (int number = 40; number <= 41; number++) {
+		char text[64];
+
+		(void) snprintf(text, sizeof(text), "Runtime exited with error: signal: real-time signal %d",
+			number - SIGRTMIN);
+		check_exit(OUTCOME_EXITED, number, "Runtime.ExitError", text);
+	}
 	check_exit(OUTCOME_INIT_EXITED, EXITED_WITH, "Runtime.ExitError", "Runtime exited with error: exit status 1");
 }
 
