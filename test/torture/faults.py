@@ -367,7 +367,7 @@ async def act(life: Life) -> str:
         # The process may have died of another fault's doing only.
         life.problem(f"{name}: {request.label}")
     if name == "exit_after_answer":
-        await asyncio.sleep(more["ms"] / 1000 + 0.005)  # type: ignore[operator]
+        await asyncio.sleep(more["ms"] / 1000 + 0.005)
     return name
 
 

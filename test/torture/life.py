@@ -384,7 +384,7 @@ class Life:
             if left:
                 self.problem(f"left in the work directory: {left}")
             machine.unmount(self.disk)
-        self.problems += audit(self)
+        self.problems = [*audit(self), *self.problems]
         self.witness.close()
 
 
@@ -393,12 +393,13 @@ class Life:
 
 def audit(life: Life) -> Iterator[str]:
     """What the logs and the answers together say that must not be."""
+    tails = [stream.end() for stream in life.streams]
+    for stream in life.streams:
+        if stream.report or not life.blind:
+            yield from stream.problems
     yield from _audit_deaths(life)
     if life.blind:
         return
-    tails = [stream.end() for stream in life.streams]
-    for stream in life.streams:
-        yield from stream.problems
     counts = [len(stream.segments) for stream in life.streams]
     if len(set(counts)) > 1:
         yield f"activations that end on stdout and on stderr: {counts}"

@@ -36,7 +36,7 @@ class Stream:
         self.name = name
         self.problems: List[str] = []
         self.segments: List[Segment] = []
-        self.last_foreign: List[bytes] = []
+        self.report: List[bytes] = []  # of a sanitizer
         self.bytes = 0
         self._markers_per_end = markers_per_end
         self._markers = 0
@@ -56,6 +56,8 @@ class Stream:
         if self._rest:
             self._take(self._rest)
             self._rest = b""
+        if self.report:
+            self.problems.insert(0, f"{self.name}: " + b"\n".join(self.report[:100]).decode(errors="replace"))
         if self._markers:
             self.problems.append(f"{self.name}: half of the markers of an activation at the end")
         return self._now
@@ -102,10 +104,11 @@ class Stream:
         if line.startswith(b"#"):
             self._now.torn = True
             return
-        if b"Sanitizer" in line or b"runtime error:" in line or b"pyaction:" in line:
+        if b"pyaction:" in line:
             self.problems.append(f"{self.name}: {line[:500]!r}")
+        if self.report or b"Sanitizer" in line or b"runtime error:" in line:
+            self.report.append(line)
         self._now.foreign += 1
-        self.last_foreign = [*self.last_foreign[-20:], line[:300]]
 
 
 class InvokeStream(Stream):
