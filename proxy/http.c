@@ -1,5 +1,6 @@
 #include "http.h"
 
+#include "clients.h"
 #include "json.h"
 #include "limits.h"
 #include "mhd_compat.h"
@@ -32,7 +33,10 @@ struct http_server {
 	struct http_connection *ended; /* whose client sends no more, which MHD has not seen */
 	struct http_callbacks callbacks;
 	size_t max_body;
-	size_t pending; /* requests that have been handed to the owner and are not completed */
+	size_t held, max_held; /* bytes of bodies and answers, of all requests */
+	struct clients clients;
+	uint64_t turning_ms; /* since when each turn of MHD wanted another at once; 0: it does not */
+	size_t pending;      /* requests that have been handed to the owner and are not completed */
 	bool listening;
 	uint64_t stopped_ms;           /* when that ended */
 	bool closed_one;               /* a connection has been closed in this turn of MHD_run() */
@@ -49,10 +53,14 @@ struct http_server {
 
 /* A connection, watched for the end of what its client sends. */
 struct http_connection {
+	struct client client; /* first: on_late() takes it from there */
 	struct http_server *server;
 	struct MHD_Connection *mhd;
 	struct watch end;
 	struct http_connection *next_ended;
+	bool chunked;       /* the request that is arriving */
+	bool answered;      /* there has been a request */
+	uint64_t delivered; /* bytes that have been shown by MHD: header blocks and bodies */
 };
 
 enum request_state {
@@ -65,6 +73,7 @@ enum request_state {
 struct http_request {
 	struct http_server *server;
 	struct MHD_Connection *connection;
+	struct http_connection *peer; /* NULL when there was no memory for it */
 	const char *method;
 	char *path;
 	enum request_state state;
@@ -73,7 +82,9 @@ struct http_request {
 	char *body;
 	size_t body_length;
 	size_t body_capacity;
-	size_t discarded; /* bytes of a body over the limit */
+	size_t discarded; /* bytes of a body over a limit */
+	bool no_room;     /* ... the limit of all bodies */
+	size_t held;      /* its share of the server's */
 	struct {
 		char *name, *value;
 	} headers[HTTP_HEADERS_MAX];
@@ -84,6 +95,54 @@ struct http_request {
 	bool refused;                  /* MHD did not take it when it was offered first */
 	bool large;                    /* the body, or the answer's */
 };
+
+/* --- clients that are given up ----------------------------------------------------------------------- */
+
+/* An answer to a request that MHD is still reading, and takes none to; written where it writes nothing then. */
+static void send_refusal(int fd, const char *status, const char *text)
+{
+	char answer[ERR_TEXT_MAX + 256];
+	size_t length;
+	cleanup_free char *body = json_error_document(text, &length);
+	int used = snprintf(answer, sizeof(answer),
+		"HTTP/1.1 %s\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+		status, body != NULL ? length : 0, body != NULL ? body : "");
+
+	(void) send(fd, answer, (size_t) used, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* Ends a connection on which no answer is under way, with status and text where that is not NULL; or one whose client
+ * does not take its answer. MHD sees the end of the stream, and where it does not read, closes it a second later. */
+static void drop(struct http_connection *connection, const char *status, const char *text)
+{
+	clients_remove(&connection->server->clients, &connection->client);
+	if (status != NULL)
+		send_refusal(connection->client.fd, status, text);
+	(void) shutdown(connection->client.fd, SHUT_RDWR);
+	(void) MHD_set_connection_option(connection->mhd, MHD_CONNECTION_OPTION_TIMEOUT, 1U);
+}
+
+static void on_late(void *context UTIL_UNUSED, struct client *client, enum client_phase phase)
+{
+	struct http_connection *connection = (struct http_connection *) client;
+	uint64_t received = 0, taken;
+	/* Behind an answer, nothing tells the begin of a request from nothing. */
+	bool has_begun = phase == CLIENT_SENDING ||
+		(phase == CLIENT_IDLE && !connection->answered && client_count_bytes(client, &received, &taken) &&
+			received > 0);
+
+	drop(connection, has_begun ? "408 Request Timeout" : NULL,
+		"The request did not arrive in time (--client-timeout, PYACTION_CLIENT_TIMEOUT).");
+}
+
+/* Where answers that are not taken fill it. The memory is free when MHD has seen it. */
+static void make_room(struct http_server *server)
+{
+	struct client *client = clients_oldest(&server->clients, CLIENT_RECEIVING);
+
+	if (server->held > server->max_held && client != NULL)
+		drop((struct http_connection *) client, NULL, NULL);
+}
 
 /* --- the request's side ------------------------------------------------------------------------------ */
 
@@ -186,6 +245,18 @@ void http_set_header(struct http_request *request, const char *name, const char 
 	request->headers[request->header_count++].value = value_copy;
 }
 
+static void hold(struct http_request *request, size_t length)
+{
+	request->held += length;
+	request->server->held += length;
+}
+
+static void enter_phase(struct http_request *request, enum client_phase phase)
+{
+	if (request->peer != NULL)
+		clients_enter(&request->server->clients, &request->peer->client, phase);
+}
+
 void http_answer(struct http_request *request, enum http_status status, struct http_body body)
 {
 	bool suspended = request->state == REQUEST_SUSPENDED;
@@ -195,6 +266,9 @@ void http_answer(struct http_request *request, enum http_status status, struct h
 	if (!request->handed)
 		server_log(EVENT_REQUEST_REFUSED, LOG_NUMBER("status", status), LOG_TEXT("method", request->method),
 			LOG_TEXT("path", request->path));
+	hold(request, body.length);
+	make_room(request->server);
+	enter_phase(request, CLIENT_RECEIVING);
 	request->status = status;
 	request->answer = body;
 	request->large = request->large || body.length > LARGE_BODY;
@@ -221,6 +295,7 @@ static void request_free(struct http_request *request)
 {
 	if (request->handed)
 		request->server->pending--;
+	request->server->held -= request->held;
 	for (size_t i = 0; i < request->header_count; i++) {
 		free(request->headers[i].name);
 		free(request->headers[i].value);
@@ -235,6 +310,11 @@ static void request_free(struct http_request *request)
 	free(request);
 }
 
+static struct http_connection *peer_of(struct MHD_Connection *connection)
+{
+	return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+}
+
 static struct http_request *request_new(
 	struct http_server *server, struct MHD_Connection *connection, const char *path, const char *method)
 {
@@ -244,6 +324,7 @@ static struct http_request *request_new(
 		return NULL;
 	request->server = server;
 	request->connection = connection;
+	request->peer = peer_of(connection);
 	request->method = method;
 	request->path = strdup(path);
 	if (request->path == NULL) {
@@ -275,9 +356,23 @@ static int body_reserve(struct http_request *request, size_t length)
 	return 0;
 }
 
+static bool has_room(const struct http_request *request, size_t length)
+{
+	const struct http_server *server = request->server;
+
+	return request->body_length + length <= LIMIT_REFUSED_BODY || server->held + length <= server->max_held;
+}
+
 static int body_append(struct http_request *request, const char *data, size_t length)
 {
-	if (request->discarded > 0 || length > request->server->max_body - request->body_length) {
+	if (request->peer != NULL) {
+		request->peer->client.moved += length;
+		request->peer->delivered += length;
+	}
+	request->no_room = request->no_room || (request->discarded == 0 && !has_room(request, length));
+	if (request->no_room || request->discarded > 0 || length > request->server->max_body - request->body_length) {
+		request->server->held -= request->held;
+		request->held = 0;
 		/* MHD takes no answer in the middle of a body: the rest is read and dropped. */
 		free(request->body);
 		request->body = NULL;
@@ -288,6 +383,7 @@ static int body_append(struct http_request *request, const char *data, size_t le
 	}
 	if (body_reserve(request, length) < 0)
 		return -ENOMEM;
+	hold(request, length);
 	memcpy(request->body + request->body_length, data, length);
 	request->body_length += length;
 	request->body[request->body_length] = '\0';
@@ -307,6 +403,13 @@ static void answer_too_large(struct http_request *request)
 	http_answer_error(request, HTTP_CONTENT_TOO_LARGE,
 		"The request body is larger than %zu bytes (--max-body, PYACTION_MAX_BODY).",
 		request->server->max_body);
+}
+
+static void answer_no_room(struct http_request *request)
+{
+	http_answer_error(request, HTTP_SERVICE_UNAVAILABLE,
+		"There is no room for the request body: all that are under way have %zu bytes.",
+		request->server->max_held);
 }
 
 /* What says how long the body is, and what makes that unclear. */
@@ -476,7 +579,9 @@ static enum MHD_Result request_complete(struct http_request *request)
 {
 	struct http_server *server = request->server;
 
-	if (request->discarded > 0)
+	if (request->no_room)
+		answer_no_room(request);
+	else if (request->discarded > 0)
 		answer_too_large(request);
 	else
 		check_headers(request);
@@ -489,8 +594,22 @@ static enum MHD_Result request_complete(struct http_request *request)
 	if (request->state == REQUEST_ANSWERED)
 		return queue_answer(request);
 
+	enter_phase(request, CLIENT_WAITING);
 	suspend(request);
 	return MHD_YES;
+}
+
+static void note_headers(struct http_request *request)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+
+	enter_phase(request, CLIENT_SENDING);
+	if (request->peer == NULL)
+		return;
+	request->peer->answered = true;
+	request->peer->chunked = http_header(request, MHD_HTTP_HEADER_TRANSFER_ENCODING) != NULL;
+	request->peer->delivered += info != NULL ? info->header_size : 0;
 }
 
 /* Called first with the header block, then for each piece of the body, then once more at its end, and
@@ -505,6 +624,7 @@ static enum MHD_Result on_mhd_request(void *context, struct MHD_Connection *conn
 		if (request == NULL)
 			return MHD_NO;
 		*slot = request;
+		note_headers(request);
 		headers_arrived(request);
 		return request->state == REQUEST_ANSWERED ? queue_answer(request) : MHD_YES;
 	}
@@ -545,6 +665,7 @@ static void on_mhd_completed(
 		return;
 	if (reason != MHD_REQUEST_TERMINATED_COMPLETED_OK && reason != MHD_REQUEST_TERMINATED_DAEMON_SHUTDOWN)
 		note_client_gone(server, request);
+	enter_phase(request, CLIENT_IDLE);
 	request_free(request);
 }
 
@@ -594,6 +715,23 @@ static void forget_end(struct http_server *server, const struct http_connection 
 	}
 }
 
+/* Keeps some free, for at its limit of connections MHD takes no more: of those that are waited for, the one that has
+ * been for longest loses its own. */
+static void make_room_for_connections(struct http_server *server)
+{
+	enum { FREE = 16 };
+	unsigned free = server->max_connections / 4 < FREE ? server->max_connections / 4 : FREE;
+	struct client *idle = clients_oldest(&server->clients, CLIENT_IDLE);
+	struct client *sending = clients_oldest(&server->clients, CLIENT_SENDING);
+
+	if (server->connections + free <= server->max_connections)
+		return;
+	if (idle != NULL && (sending == NULL || idle->due_ms <= sending->due_ms))
+		drop((struct http_connection *) idle, NULL, NULL);
+	else if (sending != NULL)
+		drop((struct http_connection *) sending, "503 Service Unavailable", "There are too many connections.");
+}
+
 static void connection_opened(struct http_server *server, struct MHD_Connection *mhd, void **slot)
 {
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -607,6 +745,8 @@ static void connection_opened(struct http_server *server, struct MHD_Connection 
 	connection->end =
 		(struct watch) { .fd = info->connect_fd, .on_ready = on_connection_end, .context = connection };
 	(void) loop_watch(server->loop, &connection->end, EPOLLRDHUP, &err);
+	connection->client.fd = info->connect_fd;
+	clients_add(&server->clients, &connection->client);
 	*slot = connection;
 }
 
@@ -619,18 +759,34 @@ static void on_mhd_connection(
 	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
 		server->crowded = ++server->connections > CROWD || server->crowded;
 		connection_opened(server, mhd, slot);
+		make_room_for_connections(server);
 		return;
 	}
-	server->closed_one = true;
 	server->connections--;
+	server->closed_one = true;
 	if (server->crowded && !server->trim.set)
 		loop_timer_set(server->loop, &server->trim, loop_now_ms() + TRIM_AFTER_MS);
 	if (connection != NULL) {
+		clients_remove(&server->clients, &connection->client);
 		loop_unwatch(server->loop, &connection->end);
 		forget_end(server, connection);
 		free(connection);
 		*slot = NULL;
 	}
+}
+
+/* Before MHD reads what is behind the question mark. What is returned is the request's slot. */
+static void *on_mhd_target(void *context UTIL_UNUSED, const char *target, struct MHD_Connection *connection)
+{
+	struct http_connection *peer = peer_of(connection);
+	const char *at = strchr(target, '?');
+	size_t arguments = at != NULL ? 1 : 0;
+
+	while (at != NULL && (at = strchr(at + 1, '&')) != NULL)
+		arguments++;
+	if (arguments > LIMIT_QUERY_ARGUMENTS && peer != NULL)
+		drop(peer, "414 URI Too Long", "The query has too many arguments.");
+	return NULL;
 }
 
 /* The path as the client meant it; one with an encoded NUL, which would end it early, stays as it was sent. */
@@ -646,6 +802,33 @@ static void on_mhd_panic(void *context UTIL_UNUSED, const char *file UTIL_UNUSED
 	abort();
 }
 
+/* MHD (before 1.0) wants turn after turn where it waits for the end of a line that is as long as its buffer: of one with
+ * the size of a chunk, endless by its digits or by an extension. It neither refuses that nor closes the connection,
+ * not even when the client has. So after a second of nothing but turns those connections are looked for that send
+ * chunks, and of whose bytes MHD has held back more than such a line may have. */
+static void end_endless_turns(struct http_server *server)
+{
+	enum { ENDLESS_MS = 1000 };
+	uint64_t now_ms = loop_now_ms(), received, taken;
+	struct client *client = clients_oldest(&server->clients, CLIENT_SENDING);
+
+	if (server->turning_ms == 0)
+		server->turning_ms = now_ms;
+	if (now_ms - server->turning_ms < ENDLESS_MS)
+		return;
+	server->turning_ms = 0;
+	while (client != NULL) {
+		struct http_connection *connection = (struct http_connection *) client;
+		int unread = 0;
+
+		client = client->next;
+		(void) ioctl(connection->client.fd, FIONREAD, &unread);
+		if (connection->chunked && client_count_bytes(&connection->client, &received, &taken) &&
+			received - (uint64_t) unread > connection->delivered + LIMIT_CHUNK_LINE)
+			drop(connection, "400 Bad Request", "The line with the size of a chunk does not end.");
+	}
+}
+
 /* MHD's inner epoll set is edge-triggered: MHD_run() must be called in every turn of the loop, and no wait
  * may be longer than MHD_get_timeout() allows, or data stays in a socket unseen. A resumed request takes a
  * second turn of MHD_run() for its answer and a third to settle: cheaper here than through our own epoll. */
@@ -654,6 +837,7 @@ static int pump(void *context)
 	enum { TURNS = 4 };
 	struct http_server *server = context;
 	MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
+	bool has_timeout;
 
 	for (int turn = 0; turn < TURNS; turn++) {
 		server->closed_one = false;
@@ -663,11 +847,13 @@ static int pump(void *context)
 		 * again: nothing would wake it for the clients that wait already. */
 		if (server->closed_one)
 			continue;
-		if (MHD_get_timeout(server->daemon, &timeout_ms) != MHD_YES)
-			return -1;
-		if (timeout_ms > 0)
-			return timeout_ms > 60000 ? 60000 : (int) timeout_ms;
+		has_timeout = MHD_get_timeout(server->daemon, &timeout_ms) == MHD_YES;
+		if (!has_timeout || timeout_ms > 0) {
+			server->turning_ms = 0;
+			return !has_timeout ? -1 : timeout_ms > 60000 ? 60000 : (int) timeout_ms;
+		}
 	}
+	end_endless_turns(server);
 	return 0;
 }
 
@@ -798,12 +984,18 @@ int http_start(struct http_server **ret_server, struct loop *loop, const struct 
 	server->loop = loop;
 	server->callbacks = *callbacks;
 	server->max_body = config->max_body;
+	server->max_held =
+		LIMIT_HELD_BODIES * config->max_body > LIMIT_HELD ? LIMIT_HELD_BODIES * config->max_body : LIMIT_HELD;
+	server->clients = (struct clients) {
+		.loop = loop, .timeout_ms = config->client_timeout_ms, .on_late = on_late, .context = server
+	};
+	clients_init(&server->clients);
 	server->other_port = (struct watch) { .fd = -1, .on_ready = on_other_port_ready, .context = server };
 	server->trim = (struct timer) { .on_due = on_trim_due, .context = server };
 	server->other_port_pause = (struct timer) { .on_due = on_other_port_pause_over, .context = server };
 	server->seldom = config->seldom;
 	server->turn = (struct timer) { .on_due = on_turn, .context = server };
-	server->idle_s = config->idle_s > 0 ? config->idle_s : LIMIT_CONNECTION_IDLE_S;
+	server->idle_s = config->client_timeout_ms > 0 ? (config->client_timeout_ms + 999) / 1000 : LIMIT_TIMEOUT_S_MAX;
 	server->max_connections = config->max_connections > 0 ? config->max_connections : connection_limit();
 	r = open_listener(config->host, config->port, config->port_option, &listen_fd, err);
 	if (r < 0)
@@ -813,9 +1005,9 @@ int http_start(struct http_server **ret_server, struct loop *loop, const struct 
 	server->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_mhd_request,
 		server, MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_COMPAT_SIGPIPE_OPTION, MHD_OPTION_NOTIFY_COMPLETED,
 		on_mhd_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_mhd_connection, server,
-		MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_CONNECTION_TIMEOUT, server->idle_s,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, LIMIT_CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
-		server->max_connections, MHD_OPTION_END);
+		MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_URI_LOG_CALLBACK, on_mhd_target, server,
+		MHD_OPTION_CONNECTION_TIMEOUT, server->idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		LIMIT_CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT, server->max_connections, MHD_OPTION_END);
 	if (server->daemon == NULL) {
 		fd_close(listen_fd);
 		return err_set(err, -EIO, "cannot start the HTTP server");
@@ -903,6 +1095,7 @@ void http_free(struct http_server *server)
 		MHD_stop_daemon(server->daemon);
 	}
 	loop_timer_clear(server->loop, &server->turn);
+	clients_done(&server->clients);
 	loop_timer_clear(server->loop, &server->trim); /* requests that end with the daemon set it */
 	free(server);
 }

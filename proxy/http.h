@@ -30,10 +30,10 @@ struct http_callbacks {
 struct http_config {
 	const char *host; /* numeric address or name; NULL or "" for all interfaces */
 	const char *port;
-	size_t max_body;          /* bytes; a longer body is answered 413 */
-	const char *port_option;  /* what the port comes from, for messages */
-	unsigned max_connections; /* 0: as many as the limit of open files allows */
-	unsigned idle_s;          /* a silent connection is closed then; 0: LIMIT_CONNECTION_IDLE_S */
+	size_t max_body;            /* bytes; a longer body is answered 413 */
+	const char *port_option;    /* what the port comes from, for messages */
+	unsigned max_connections;   /* 0: as many as the limit of open files allows */
+	unsigned client_timeout_ms; /* see clients.h; 0: none */
 	/* Works only when something has come for it, instead of in every turn of the loop: for a second server, seldom
 	 * asked, whose owner answers at once. */
 	bool seldom;

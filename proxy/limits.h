@@ -30,8 +30,24 @@
 /* A body up to this size is read even if the request will be refused: the connection can go on then. */
 #define LIMIT_REFUSED_BODY ((size_t) 64 << 10)
 
-/* A connection on which nothing has come or gone for so long is closed, unless it waits for the function. */
-#define LIMIT_CONNECTION_IDLE_S 120
+/* --client-timeout: the time in which a client has to send the header block of a request, and in each of which it has to
+ * send so much of a body, or all that is left, and to take so much of an answer: 408, or the end of the connection. It
+ * is a line of 4.4 kbit/s. */
+#define LIMIT_CLIENT_TIMEOUT_S 120
+#define LIMIT_CLIENT_BYTES ((size_t) 64 << 10)
+
+/* Bodies of all requests that have not been answered yet, and answers that have not been taken, together; or, where that
+ * is more, so many of the largest bodies. A body beyond it is answered 503, if it is larger than LIMIT_REFUSED_BODY; for
+ * an answer, the client that has been reading for longest loses its own. */
+#define LIMIT_HELD ((size_t) 320 << 20)
+#define LIMIT_HELD_BODIES 4
+
+/* Arguments in a query: 414. libmicrohttpd 0.9 has room for 256 and a few, and with more it never answers. */
+#define LIMIT_QUERY_ARGUMENTS 100
+
+/* Bytes of a body that libmicrohttpd may hold back while it does nothing but turn: it waits for the end of a line with
+ * the size of a chunk for which there is no room. 400. */
+#define LIMIT_CHUNK_LINE 512
 
 /* What AWS's Invoke API takes and returns where --max-request and --max-response say nothing else (Lambda quotas; the
  * response limit is the emulator's): 413, and the error type Function.ResponseSizeTooLarge. */

@@ -263,6 +263,7 @@ static int start_http(struct server *server, const struct options *options, stru
 		.port = options->port,
 		.port_option = "--port, PYACTION_PORT",
 		.max_body = options->max_body,
+		.client_timeout_ms = options->client_timeout_ms,
 	};
 	struct http_callbacks callbacks;
 
@@ -283,7 +284,7 @@ static int start_status(struct server *server, const struct options *options, st
 		.port_option = "--status-port, PYACTION_STATUS_PORT",
 		.max_body = LIMIT_STATUS_BODY,
 		.max_connections = LIMIT_STATUS_CONNECTIONS,
-		.idle_s = LIMIT_STATUS_IDLE_S,
+		.client_timeout_ms = LIMIT_STATUS_IDLE_S * 1000,
 		.seldom = true,
 	};
 	struct http_callbacks callbacks = status_callbacks(&server->status_source);

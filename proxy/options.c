@@ -22,6 +22,7 @@ enum option_id {
 	OPTION_MAX_REQUEST,
 	OPTION_MAX_RESPONSE,
 	OPTION_MAX_BODY,
+	OPTION_CLIENT_TIMEOUT,
 	OPTION_WORK_DIR,
 	OPTION_RUNNER,
 	OPTION_STATUS_PORT,
@@ -71,6 +72,9 @@ static const struct {
 		"        debug say on stderr which convention was chosen and why, and nothing else (default: error)" },
 	[OPTION_MAX_BODY] = { "max-body", "PYACTION_MAX_BODY", "BYTES",
 		"refuse request bodies over this size; K, M and G multiply (default: 80M)" },
+	[OPTION_CLIENT_TIMEOUT] = { "client-timeout", "PYACTION_CLIENT_TIMEOUT", "SECONDS",
+		"the time in which a client has to send a request's headers, and in each of which 64 KB of the body\n"
+		"        or the rest of it, and to take as much of an answer; 0 for none (default: 120)" },
 	[OPTION_WORK_DIR] = { "work-dir", "PYACTION_WORK_DIR", "DIR",
 		"unpack code to a fresh directory below this one (default: $TMPDIR, or /tmp)" },
 	[OPTION_RUNNER] = { "runner", "PYACTION_RUNNER", "FILE",
@@ -194,6 +198,8 @@ static int interpret_limits(struct options *options, const char *const values[OP
 		return bad_value(OPTION_TIMEOUT, value, "a number of seconds, like 3 or 0.5, up to a day", err);
 	if ((value = values[OPTION_GRACE]) != NULL && parse_seconds(value, &options->grace_ms) < 0)
 		return bad_value(OPTION_GRACE, value, "a number of seconds, like 0.5, up to a day", err);
+	if ((value = values[OPTION_CLIENT_TIMEOUT]) != NULL && parse_seconds(value, &options->client_timeout_ms) < 0)
+		return bad_value(OPTION_CLIENT_TIMEOUT, value, "a number of seconds, like 3 or 0.5, up to a day", err);
 	if ((value = values[OPTION_MEMORY]) != NULL &&
 		parse_number(value, LIMIT_MEMORY_MB_MAX, &options->limits.memory_mb) < 0)
 		return bad_value(OPTION_MEMORY, value, "a number of megabytes, like 128", err);
@@ -236,6 +242,7 @@ static int interpret(struct options *options, const char *const values[OPTION_CO
 	if (options->work_dir == NULL || options->work_dir[0] == '\0')
 		options->work_dir = "/tmp";
 	options->max_body = LIMIT_BODY_DEFAULT;
+	options->client_timeout_ms = LIMIT_CLIENT_TIMEOUT_S * 1000;
 
 	options->scf_port = values[OPTION_SCF_PORT];
 	if (values[OPTION_STATUS_PORT] != NULL && strcmp(values[OPTION_STATUS_PORT], "0") != 0)

@@ -13,6 +13,7 @@ struct options {
 	const char *runner; /* NULL: the one that belongs to this executable */
 	const char *work_dir;
 	size_t max_body; /* bytes */
+	unsigned client_timeout_ms;
 	/* These are NULL where nobody gave them. */
 	const char *handler;
 	const char *code;

@@ -285,14 +285,15 @@ def test_when_the_functions_port_is_full(watched):
     most = status(one)["http"]["max_connections"]
     assert most == 100 - 64
     clients = [one.connect() for _ in range(most + 3)]
-    wait_until(lambda: status(one)["http"]["connections"] == most, "it has all that it takes")
+    # Some are kept free: the oldest silent ones are closed for them.
+    wait_until(lambda: status(one)["http"]["connections"] >= most * 3 // 4, "it has all that it takes")
     assert parse_exposition(one.request("GET", "/metrics", port=one.status_port).body.decode())
     for client in clients:
         client.close()
 
 
 def test_pollers_that_say_nothing(watched):
-    """Sixteen connections at a time: more wait until one of them goes."""
+    """Sixteen connections at a time: for more, the oldest are closed."""
     one = watched()
     with contextlib.ExitStack() as open_ones:
         silent = [open_ones.enter_context(contextlib.closing(Client(one.status_port))) for _ in range(16)]
