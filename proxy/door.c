@@ -3,6 +3,7 @@
 #include "../common/wire.h"
 #include "base64.h"
 #include "json.h"
+#include "server_log.h"
 #include "text.h"
 
 #include <stdint.h>
@@ -186,6 +187,15 @@ size_t door_payload_size(const struct outcome *outcome)
 	if (outcome->kind != OUTCOME_SUCCESS_BYTES || length < 4)
 		return length;
 	return length / 4 * 3 - (outcome->payload[length - 1] == '=') - (outcome->payload[length - 2] == '=');
+}
+
+void door_note_too_large(
+	const struct building *building, const char *id, const struct outcome *outcome, size_t max_response)
+{
+	if (building->metrics != NULL)
+		building->metrics->results_too_large++;
+	server_log(EVENT_RESULT_TOO_LARGE, LOG_TEXT("activation_id", id),
+		LOG_NUMBER("bytes", door_payload_size(outcome)), LOG_NUMBER("max_response", max_response));
 }
 
 struct http_body door_take_payload(struct outcome *outcome)

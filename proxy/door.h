@@ -10,8 +10,14 @@
 #include "function.h"
 #include "http.h"
 
+/* What has been, since the start, at all doors. */
+struct door_metrics {
+	uint64_t results_too_large; /* results that were not passed on */
+};
+
 /* What the doors lead to, and what the operator has set for all of them. */
 struct building {
+	struct door_metrics *metrics; /* NULL: nobody wants them */
 	struct function *function;
 	size_t max_request; /* bytes of an event, of a result; SIZE_MAX: the platform's own limit */
 	size_t max_response;
@@ -74,6 +80,10 @@ size_t door_payload_size(const struct outcome *outcome);
 /* Makes an event a part of one line: between JSON's tokens a newline is white space, and so is a carriage return; inside
  * a string both are errors. */
 void door_put_on_one_line(struct http_body *event);
+
+/* Counts a result that is larger than max_response bytes, and tells the log; id is the call's. */
+void door_note_too_large(
+	const struct building *building, const char *id, const struct outcome *outcome, size_t max_response);
 
 /* The outcome's payload as an answer's body: as it is, or decoded where it is base64. Empties the outcome. */
 struct http_body door_take_payload(struct outcome *outcome);

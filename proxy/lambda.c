@@ -8,7 +8,6 @@
 #include "door.h"
 #include "json.h"
 #include "limits.h"
-#include "server_log.h"
 #include "text.h"
 
 #include <ctype.h>
@@ -25,6 +24,7 @@
 
 /* One call. It outlives its request when nobody waits for the result. */
 struct call {
+	const struct building *building;
 	struct http_request *request; /* NULL when nobody waits for the result */
 	char id[DOOR_ID_SIZE];
 	struct http_body event; /* until the message is made */
@@ -154,8 +154,7 @@ static void answer_result(struct call *call, struct outcome *outcome)
 
 static void answer_too_large(struct call *call, const struct outcome *outcome)
 {
-	server_log(EVENT_RESULT_TOO_LARGE, LOG_TEXT("activation_id", call->id),
-		LOG_NUMBER("bytes", door_payload_size(outcome)), LOG_NUMBER("max_response", call->max_response));
+	door_note_too_large(call->building, call->id, outcome, call->max_response);
 	answer_failure(call, "Function.ResponseSizeTooLarge",
 		"Response payload size exceeded maximum allowed payload size (%zu bytes).", call->max_response);
 }
@@ -465,6 +464,7 @@ static struct call *call_new(const struct building *building, struct http_reques
 	if (call == NULL)
 		return NULL;
 	door_make_id(call->id);
+	call->building = building;
 	call->request = request;
 	call->max_response = building->max_response != SIZE_MAX ? building->max_response : LIMIT_LAMBDA_RESPONSE;
 	call->wants_log = log_type != NULL && strcasecmp(log_type, "Tail") == 0;

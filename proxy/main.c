@@ -33,6 +33,7 @@ struct server {
 	struct http_server *http;
 	struct http_server *status; /* NULL where there is none */
 	struct status_source status_source;
+	struct door_metrics door_metrics;
 	struct building building;
 	const char *code, *handler; /* of a function that is there at the start, for messages */
 	enum exit_status exit_status;
@@ -267,7 +268,8 @@ static int start_http(struct server *server, const struct options *options, stru
 	};
 	struct http_callbacks callbacks;
 
-	server->building = (struct building) { .function = server->function,
+	server->building = (struct building) { .metrics = &server->door_metrics,
+		.function = server->function,
 		.max_request = options->max_request,
 		.max_response = options->max_response,
 		.knative = options->knative };
@@ -293,6 +295,7 @@ static int start_status(struct server *server, const struct options *options, st
 		return 0;
 	server->status_source.function = server->function;
 	server->status_source.http = server->http;
+	server->status_source.doors = &server->door_metrics;
 	(void) clock_gettime(CLOCK_REALTIME, &server->status_source.started);
 	server->status_source.started_ms = loop_now_ms();
 	return http_start(&server->status, server->loop, &config, &callbacks, err);

@@ -7,7 +7,6 @@
 #include "door.h"
 #include "json.h"
 #include "limits.h"
-#include "server_log.h"
 #include "text.h"
 
 #include <stdarg.h>
@@ -32,6 +31,7 @@ enum scf_status {
 };
 
 struct call {
+	const struct building *building;
 	struct http_request *request;
 	char *id;
 	struct http_body event; /* until the message is made */
@@ -163,9 +163,7 @@ static void on_outcome(void *context, struct outcome *outcome)
 	enum scf_status status = describe_failure(call, outcome, text, sizeof(text), &code);
 
 	if (status == SCF_RESPONSE_TOO_LARGE)
-		server_log(EVENT_RESULT_TOO_LARGE, LOG_TEXT("activation_id", call->id),
-			LOG_NUMBER("bytes", door_payload_size(outcome)),
-			LOG_NUMBER("max_response", call->max_response));
+		door_note_too_large(call->building, call->id, outcome, call->max_response);
 	if (status != 0)
 		answer_error(call->request, call->id, status, code, text);
 	else
@@ -367,6 +365,7 @@ static struct call *call_new(const struct building *building, struct http_reques
 
 	if (call == NULL)
 		return NULL;
+	call->building = building;
 	call->request = request;
 	call->max_response = building->max_response != SIZE_MAX ? building->max_response : LIMIT_SCF_RESPONSE;
 	call->id = take_id(request);

@@ -142,7 +142,8 @@ char *status_make_json(const struct status *status, size_t *ret_length)
 	(void) fprintf(
 		out, "},\"inits\":{\"total\":%llu,", (unsigned long long) sum(metrics->inits, OUTCOME_KIND_COUNT));
 	write_outcomes(out, metrics->inits, init_outcomes, ARRAY_SIZE(init_outcomes));
-	(void) fputs("},\"latency_seconds\":{", out);
+	(void) fprintf(out, "},\"results_too_large\":%llu,\"latency_seconds\":{",
+		(unsigned long long) status->doors.results_too_large);
 	write_latency(out, "queue", &metrics->queue);
 	(void) fputc(',', out);
 	write_latency(out, "run", &metrics->run);
@@ -284,6 +285,9 @@ char *status_make_metrics(const struct status *status, size_t *ret_length)
 	write_function_metrics(out, &status->function);
 	write_runner_metrics(out, status);
 	write_http_metrics(out, &status->http);
+	write_metric(out, "pyaction_results_too_large_total", "counter",
+		"Results that the doors of Lambda and SCF did not pass on for their size.",
+		status->doors.results_too_large);
 	write_metric(out, "pyaction_log_lines_lost_total", "counter",
 		"Lines of the server's own log that could not be written.", status->log_lines_lost);
 	/* Of the proxy alone, under the names that Prometheus's own libraries have. */
@@ -337,6 +341,7 @@ static void take_status(const struct status_source *source, struct status *statu
 		.proxy = measure_memory(0),
 		.open_files = process_open_files(),
 		.max_files = file_limit(),
+		.doors = *source->doors,
 		.log_lines_lost = server_log_lost(),
 	};
 	function_describe(source->function, &status->function);

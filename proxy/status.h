@@ -8,8 +8,7 @@
  */
 #pragma once
 
-#include "function.h"
-#include "http.h"
+#include "door.h"
 
 #include <time.h>
 
@@ -25,6 +24,7 @@ struct status {
 	struct function_status function;
 	struct http_description http;
 	struct status_memory proxy, runner;
+	struct door_metrics doors;
 	unsigned open_files, max_files;
 	uint64_t log_lines_lost;
 };
@@ -37,8 +37,9 @@ char *status_make_metrics(const struct status *status, size_t *ret_length) UTIL_
 struct status_source {
 	const struct function *function;
 	const struct http_server *http; /* that of the function's port */
-	struct timespec started;        /* CLOCK_REALTIME, and */
-	uint64_t started_ms;            /* loop_now_ms() */
+	const struct door_metrics *doors;
+	struct timespec started; /* CLOCK_REALTIME, and */
+	uint64_t started_ms;     /* loop_now_ms() */
 };
 
 /* For the server of the status port. */

@@ -210,11 +210,13 @@ def test_client_that_goes(logging):
 
 
 def test_result_too_large(logging):
-    one = logging("warning", options=["--max-response", "10"])
+    port = free_port()
+    one = logging("warning", options=["--max-response", "10", "--status-port", str(port)])
     assert one.init("def lambda_handler(event, context):\n    return 'x' * 100", main="lambda_handler").status == 200
     assert one.invoke({}).status == 200
     assert one.event_invoke({}).status == 407
     assert events(one.log) == ["result_too_large"] * 2
+    assert one.request("GET", "/status", port=port).json["results_too_large"] == 2
     assert [(record["bytes"], record["max_response"]) for record in records(one.log)] == [(102, 10)] * 2
 
 

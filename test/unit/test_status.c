@@ -35,6 +35,7 @@ static struct status make_status(struct function_metrics *function, struct http_
 		.open_files = 20,
 		.max_files = 1024,
 		.log_lines_lost = 2,
+		.doors = { .results_too_large = 6 },
 	};
 }
 
@@ -104,6 +105,7 @@ static void test_json(void)
 	check_number(document, "proxy.resident_bytes", 5 << 20);
 	check_number(document, "proxy.open_files", 20);
 	check_number(document, "log_lines_lost", 2);
+	check_number(document, "results_too_large", 6);
 	cJSON_Delete(document);
 	free(text);
 	status.function.convention = NULL;
@@ -138,8 +140,9 @@ static void test_metrics(void)
 		"pyaction_run_duration_seconds_count 2", "pyaction_runner_exits_total{status=\"3\"} 1",
 		"pyaction_runner_signals_total{signal=\"SIGSEGV\"} 1", "pyaction_http_answers_total{code=\"404\"} 1",
 		"pyaction_http_clients_gone_total{before=\"answer\"} 5", "pyaction_log_lines_lost_total 2",
-		"process_start_time_seconds 1700000000.250", "process_resident_memory_bytes 5242880",
-		"pyaction_runner_peak_memory_bytes 10485760", "process_max_fds 1024" };
+		"pyaction_results_too_large_total 6", "process_start_time_seconds 1700000000.250",
+		"process_resident_memory_bytes 5242880", "pyaction_runner_peak_memory_bytes 10485760",
+		"process_max_fds 1024" };
 	struct function_metrics function = { 0 };
 	struct http_metrics http = { 0 };
 	struct status status = make_status(&function, &http);
