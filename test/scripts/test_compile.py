@@ -265,6 +265,21 @@ def test_bytecode_of_an_archive_at_the_start(other_sources: bytes, tmp_path: Pat
         server.stop()
 
 
+@pytest.mark.parametrize(("main", "convention"), [
+    ("lambda_function.lambda_handler", "auto"), ("index.main_handler", "auto"), ("pkg/mod.handler", "lambda"),
+    ("pkg/mod.handler", "scf"), ("handler", "lambda"), ("handler", "scf"),
+])
+def test_bytecode_of_other_conventions(compiler: Compiler, server: ActionServer, main: str, convention: str) -> None:
+    module, _, function = main.rpartition(".")
+    name = f"{module or '__main__'}.py"
+    files = {name: f"import top\nIS = 'bytecode'\ndef {function}(event, context):\n    return [IS, top.IS]\n",
+             "top.py": "IS = 'bytecode'\n"}
+    archive = changed(compiler.compile(files, main), {path: text.replace("bytecode", "source")
+                                                      for path, text in files.items()})
+    assert init(server, archive, main, {"PYACTION_CONVENTION": convention})[0] == 200, server.console
+    assert post(server, "/run", {}) == (200, {"body": ["bytecode", "bytecode"]})
+
+
 def test_packed_again(other_sources: bytes, server: ActionServer) -> None:
     """Without the comment that says that it is as it was made, the sources count."""
     assert result(server, changed(other_sources, {}, b"")) == OF_SOURCES
