@@ -295,14 +295,14 @@ static void on_source_ready(void *context, uint32_t events UTIL_UNUSED)
 	tell_if_done(stream->logs);
 }
 
-/* Has more come meanwhile, then the next look is in a while again. */
+/* Has more come meanwhile, then the next look is in a while again; while nobody takes it, there is none. */
 static void on_pause_over(void *context)
 {
 	struct stream *stream = context;
 	int pending = 0;
 
 	(void) ioctl(stream->source.fd, FIONREAD, &pending);
-	if (pending > 0)
+	if (pending > 0 && stream->target.events == 0)
 		loop_timer_set(stream->logs->loop, &stream->pause, loop_now_ms() + PAUSE_MS);
 	pump(stream, ROUNDS);
 	tell_if_done(stream->logs);

@@ -94,7 +94,11 @@ class Report:
 def print_tasks() -> None:
     """What a worker waits for, where it seems to stand still: kill -USR1."""
     for task in asyncio.all_tasks():
-        task.print_stack(file=sys.stderr)
+        lines, inner = [], task.get_coro()
+        while getattr(inner, "cr_frame", None) is not None:
+            lines.append(f"{inner.cr_code.co_name}:{inner.cr_frame.f_lineno}")  # type: ignore[union-attr]
+            inner = inner.cr_await  # type: ignore[union-attr]
+        print(f"{task.get_name()} {' > '.join(lines)}", file=sys.stderr, flush=True)
 
 
 class Worker:

@@ -374,12 +374,12 @@ async def act(life: Life) -> str:
 async def speak(life: Life) -> str:
     """The function writes into the channel of its replies, in its own activation or when nobody asks.
 
-    It may say what it likes there, for it is its own process; but what follows is a fresh one's.
+    It could answer what it likes there, whole results too, for it is its own process; these are none. What follows is
+    a fresh process's.
     """
     rng, pid = life.rng, await life.runner()
     name = rng.choice(["speak_on_channel", "speak_late"])
-    text = rng.choice(["\n", "nonsense\n", '{"status":"success"', "{" * 2000, '{"status":"initialized"}\n{}\n',
-                       '{"status":"success"}\n{"forged":1}\n'])
+    text = rng.choice(["\n", "nonsense\n", '{"status":"success"', "{" * 2000])
     life.lethal += 1
     life.forging = True
     await life.request(Shape(do=name, more={"text": text, "ms": rng.random() * 10}))

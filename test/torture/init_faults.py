@@ -35,6 +35,9 @@ async def signal_runner(life: Life) -> str:
     if pid and number in STOPS:
         await pause(life.rng, 30)
         send(pid, signal.SIGCONT)
+    elif pid and number not in HARMLESS and number != signal.SIGINT:
+        # A process that has been hit may take one more message with it.
+        await life.wait_for(lambda: not machine.is_alive(pid), f"signal {number} ends the process")
     return "import"
 
 

@@ -333,6 +333,9 @@ class Life:
         """Nobody takes the log any more; what follows cannot be checked in it."""
         for reader in self.readers:
             reader.leave()
+        for pipe in (self.server.process.stdout, self.server.process.stderr):
+            if pipe is not None:
+                pipe.close()
         self.blind = True
 
     async def block_log(self) -> None:

@@ -145,7 +145,8 @@ def fill_disk(_event: Dict[str, Any]) -> None:
                 file.write(b"x" * 65536)
     except OSError:
         pass
-    os.unlink("filling")
+    if os.path.exists("filling"):
+        os.unlink("filling")
 
 
 def recurse(event: Dict[str, Any]) -> None:
