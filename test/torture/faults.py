@@ -18,8 +18,8 @@ from .load import Closed, Connection, Request, Shape
 #: Those that can be sent; the C library keeps 32 and 33 for itself, and sends them all the same.
 SIGNALS = [number for number in range(1, 65)]
 STOPS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
-#: Ignored by default, or by Python once it has started.
-HARMLESS = (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH, signal.SIGPIPE, signal.SIGXFSZ)
+#: Ignored by default, by Python once it has started, or by the C library once there has been a thread.
+HARMLESS = (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH, signal.SIGPIPE, signal.SIGXFSZ, 32, 33)
 
 #: Those that a proxy that was started by anybody has to ignore.
 MEANINGLESS = [number for number in SIGNALS if number not in (
