@@ -35,7 +35,7 @@ struct entry {
 struct unpacking {
 	zip_t *archive;
 	int root_fd;
-	size_t bytes_left;
+	size_t bytes_left, folders_left;
 	const struct archive_limits *limits;
 	char *buffer; /* COPY_SIZE */
 	/* Where the entry before went, for most go there, too. It stays what it is: nothing takes a directory's place. */
@@ -48,12 +48,17 @@ struct unpacking {
 
 /* Opens the directory name below parent_fd, making it if need be. O_NOFOLLOW: a link that an earlier entry
  * made must not lead out. */
-static int enter_directory(int parent_fd, const char *name, int *ret_fd)
+static int enter_directory(struct unpacking *unpacking, int parent_fd, const char *name, int *ret_fd)
 {
 	int fd;
 
-	if (mkdirat(parent_fd, name, 0755) < 0 && errno != EEXIST)
-		return -errno;
+	if (mkdirat(parent_fd, name, 0755) < 0) {
+		if (errno != EEXIST)
+			return -errno;
+	} else if (unpacking->folders_left-- == 0) {
+		/* One name may have thousands of them. */
+		return -EFBIG;
+	}
 	fd = openat(parent_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
@@ -79,10 +84,15 @@ static int next_component(const char **path, char *component)
 	return strcmp(component, "..") == 0 ? -EPERM : 0;
 }
 
-/* Opens the directory an entry goes to and gives its last component, "" for the root itself. */
-static int open_parent(int root_fd, const struct entry *entry, int *ret_fd, char *last, struct err *err)
+static int too_many_folders(const struct unpacking *unpacking, struct err *err)
 {
-	cleanup_fd int parent_fd = fcntl(root_fd, F_DUPFD_CLOEXEC, 0);
+	return err_set(err, -EFBIG, "the archive has more than %zu folders", unpacking->limits->entries);
+}
+
+/* Opens the directory an entry goes to and gives its last component, "" for the root itself. */
+static int open_parent(struct unpacking *unpacking, const struct entry *entry, int *ret_fd, char *last, struct err *err)
+{
+	cleanup_fd int parent_fd = fcntl(unpacking->root_fd, F_DUPFD_CLOEXEC, 0);
 	const char *rest = entry->name;
 	char next[NAME_MAX + 1] = "";
 	int r;
@@ -98,13 +108,15 @@ static int open_parent(int root_fd, const struct entry *entry, int *ret_fd, char
 		r = next_component(&rest, next);
 		if (r < 0 || next[0] == '\0')
 			break;
-		r = enter_directory(parent_fd, last, &fd);
+		r = enter_directory(unpacking, parent_fd, last, &fd);
 		fd_close(parent_fd);
 		parent_fd = fd;
 		memcpy(last, next, sizeof(next));
 	}
 	if (r == -EPERM)
 		return err_set(err, r, "entry '%s' leads outside of the archive", entry->name);
+	if (r == -EFBIG)
+		return too_many_folders(unpacking, err);
 	if (r == -ENOTDIR || r == -ELOOP)
 		return err_set(err, r, "entry '%s' goes through a file or a symbolic link", entry->name);
 	if (r < 0)
@@ -136,7 +148,7 @@ static int enter_parent(struct unpacking *unpacking, const struct entry *entry, 
 
 	if (is_beside(unpacking, entry, last))
 		return 0;
-	r = open_parent(unpacking->root_fd, entry, &fd, last, err);
+	r = open_parent(unpacking, entry, &fd, last, err);
 	if (r < 0)
 		return r;
 	fd_close(unpacking->parent_fd);
@@ -241,7 +253,9 @@ static int unpack_directory(struct unpacking *unpacking, const struct entry *ent
 
 	if (last[0] == '\0') /* "./" */
 		return 0;
-	r = enter_directory(unpacking->parent_fd, last, &fd);
+	r = enter_directory(unpacking, unpacking->parent_fd, last, &fd);
+	if (r == -EFBIG)
+		return too_many_folders(unpacking, err);
 	if (r < 0)
 		return err_set(err, r, "entry '%s' is a file or a symbolic link elsewhere in the archive", entry->name);
 	fd_close(fd);
@@ -356,6 +370,7 @@ int archive_unpack(
 	cleanup_free char *buffer = malloc(COPY_SIZE);
 	struct unpacking unpacking = { .root_fd = directory_fd,
 		.bytes_left = limits->bytes,
+		.folders_left = limits->entries,
 		.limits = limits,
 		.buffer = buffer,
 		.parent_fd = -1 };

@@ -43,6 +43,7 @@ class Unpacker:
     def __init__(self, root: int) -> None:
         self._root = root
         self._bytes_left = BYTES_MAX
+        self._folders_left = ENTRIES_MAX
 
     def _enter(self, parts: List[str]) -> int:
         """A descriptor, for the caller to close, of a directory below the root, which is made where it is missing."""
@@ -51,8 +52,11 @@ class Unpacker:
             try:
                 try:
                     os.mkdir(part, 0o755, dir_fd=current)
+                    self._folders_left -= 1
                 except FileExistsError:
                     pass
+                if self._folders_left < 0:  # one name may have thousands of them
+                    raise Refused(f"it has more than {ENTRIES_MAX} folders")
                 below = os.open(part, _DIRECTORY, dir_fd=current)
             finally:
                 os.close(current)

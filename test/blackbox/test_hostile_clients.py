@@ -104,7 +104,9 @@ def test_slow_headers(action):
     assert "--client-timeout" in answer.error
 
 
-@pytest.mark.parametrize("framing", [b"Content-Length: 100000", b"Transfer-Encoding: chunked"], ids=["length", "chunked"])
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 100000", b"Transfer-Encoding: chunked"], ids=["length", "chunked"]
+)
 def test_slow_bodies(action, framing):
     """The same for a body: it has to go on."""
     one = action(ECHO, settings=SHORT)
@@ -331,7 +333,9 @@ def test_too_many_arguments_in_the_query(action):
     assert one.result({"n": 1}) == {"n": 1}
 
 
-@pytest.mark.parametrize("line", [b"0" * 100_000, b"11;x=" + b"y" * 100_000, b"0" * 40_000], ids=["zeros", "extension", "full"])
+@pytest.mark.parametrize(
+    "line", [b"0" * 100_000, b"11;x=" + b"y" * 100_000, b"0" * 40_000], ids=["zeros", "extension", "full"]
+)
 def test_chunk_size_without_end(action, line):
     """libmicrohttpd 0.9 would turn for ever, without an answer, also when the client has gone. 1.0 refuses it."""
     one = action(ECHO)

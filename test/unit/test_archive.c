@@ -448,6 +448,12 @@ static void test_limits(void)
 		"the archive unpacks to more than 10 bytes", "a 644 '123456'\n", "one byte more, in two files");
 	check_limited(ENTRIES({ "a", "1" }, { "b", "1" }, { "c", "1" }, { "d", "1" }), &ten, -EFBIG,
 		"the archive has more than 3 entries", "", "one entry more");
+	check_limited(ENTRIES({ "d/e/f/a", "1" }), &ten, 0, "", "d/ 755\nd/e/ 755\nd/e/f/ 755\nd/e/f/a 644 '1'\n",
+		"as many folders as entries");
+	check_limited(ENTRIES({ "d/e/a", "1" }, { "f/g/a", "1" }), &ten, -EFBIG, "the archive has more than 3 folders",
+		"d/ 755\nd/e/ 755\nd/e/a 644 '1'\nf/ 755\nf/g/ 755\n", "one folder more, in names");
+	check_limited(ENTRIES({ "d/e/f/", "" }, { "g/", "" }), &ten, -EFBIG, "the archive has more than 3 folders",
+		"d/ 755\nd/e/ 755\nd/e/f/ 755\ng/ 755\n", "... and of its own");
 }
 
 /* A bomb that declares less than it holds: what counts is what comes out. */
