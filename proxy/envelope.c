@@ -1,22 +1,15 @@
 #include "envelope.h"
 
 #include "base64.h"
+#include "cjson.h"
 #include "limits.h"
 
-#include <cjson/cJSON.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #define UNMARSHAL "Error unmarshaling request: "
-
-static void cjson_deletep(cJSON **item)
-{
-	cJSON_Delete(*item);
-}
-
-#define cleanup_cjson __attribute__((cleanup(cjson_deletep)))
 
 void envelope_done(struct envelope *envelope)
 {

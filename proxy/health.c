@@ -1,17 +1,13 @@
 #include "health.h"
 
-#include <netdb.h>
+#include "../common/util.h"
+#include "addresses.h"
+
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
 enum { TIMEOUT_MS = 1000 };
-
-static void freeaddrinfop(struct addrinfo **addresses)
-{
-	if (*addresses != NULL)
-		freeaddrinfo(*addresses);
-}
 
 /* 0, or a negative errno. */
 static int connect_in_time(const struct addrinfo *address)
@@ -37,7 +33,7 @@ static int connect_in_time(const struct addrinfo *address)
 int health_check(const char *host, const char *port, struct err *err)
 {
 	const struct addrinfo hints = { .ai_flags = AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
-	__attribute__((cleanup(freeaddrinfop))) struct addrinfo *addresses = NULL;
+	cleanup_addresses struct addrinfo *addresses = NULL;
 	int r;
 
 	if (strcmp(host, "0.0.0.0") == 0)

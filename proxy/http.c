@@ -1,5 +1,6 @@
 #include "http.h"
 
+#include "addresses.h"
 #include "clients.h"
 #include "json.h"
 #include "limits.h"
@@ -8,7 +9,6 @@
 #include "text.h"
 
 #include <malloc.h>
-#include <netdb.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -877,16 +877,10 @@ static void on_mhd_events(void *context, uint32_t events UTIL_UNUSED)
 		on_turn(server);
 }
 
-static void freeaddrinfop(struct addrinfo **addresses)
-{
-	if (*addresses != NULL)
-		freeaddrinfo(*addresses);
-}
-
 static int open_listener(const char *host, const char *port, const char *port_option, int *ret_fd, struct err *err)
 {
 	const struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
-	__attribute__((cleanup(freeaddrinfop))) struct addrinfo *addresses = NULL;
+	cleanup_addresses struct addrinfo *addresses = NULL;
 	const int on = 1;
 	cleanup_fd int fd = -1;
 	int r;

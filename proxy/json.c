@@ -1,8 +1,8 @@
 #include "json.h"
 
+#include "cjson.h"
 #include "text.h"
 
-#include <cjson/cJSON.h>
 #include <endian.h>
 #include <stdint.h>
 #include <string.h>
@@ -352,17 +352,14 @@ static const char *skip_value(const char *at, const char *end)
 static bool is_name(const char *spelled, size_t length, const char *name)
 {
 	size_t name_length = strlen(name);
-	cJSON *decoded;
-	bool same;
+	cleanup_cjson cJSON *decoded = NULL;
 
 	if (memchr(spelled, '\\', length) == NULL)
 		return length == name_length + 2 && memcmp(spelled + 1, name, name_length) == 0;
 	decoded = cJSON_ParseWithLength(spelled, length);
 	/* A C string ends at a null character, which no name of ours has. */
-	same = cJSON_IsString(decoded) && memmem(spelled, length, "\\u0000", 6) == NULL &&
+	return cJSON_IsString(decoded) && memmem(spelled, length, "\\u0000", 6) == NULL &&
 		strcmp(decoded->valuestring, name) == 0;
-	cJSON_Delete(decoded);
-	return same;
 }
 
 int json_find_member(const char *text, size_t length, const char *name, struct json_span *ret_value)

@@ -4,11 +4,11 @@
  * platform/knative.js), whose tests it comes from.
  */
 #include "base64.h"
+#include "cjson.h"
 #include "door.h"
 #include "json.h"
 #include "text.h"
 
-#include <cjson/cJSON.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -26,13 +26,6 @@ static void call_free(struct call *call)
 	free(call->body);
 	free(call);
 }
-
-static void cjson_deletep(cJSON **item)
-{
-	cJSON_Delete(*item);
-}
-
-#define cleanup_cjson __attribute__((cleanup(cjson_deletep)))
 
 /* Whether the one function of this process is a raw action: __OW_ACTION_RAW, or the member of its init. */
 static bool is_raw;

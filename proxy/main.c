@@ -1,4 +1,5 @@
 /* pyaction: command line, wiring, and the order of stopping. */
+#include "cjson.h"
 #include "door.h"
 #include "health.h"
 #include "limits.h"
@@ -6,7 +7,6 @@
 #include "spawn.h"
 #include "status.h"
 
-#include <cjson/cJSON.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -170,7 +170,7 @@ static const char *last_line(const char *text)
 /* What went wrong, in one sentence, from whichever vendor's error document. */
 static void print_load_failure(const struct server *server, const struct outcome *outcome)
 {
-	cJSON *document = outcome->payload != NULL ? cJSON_Parse(outcome->payload) : NULL;
+	cleanup_cjson cJSON *document = outcome->payload != NULL ? cJSON_Parse(outcome->payload) : NULL;
 	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(document, "errorMessage"));
 
 	if (text == NULL)
@@ -180,7 +180,6 @@ static void print_load_failure(const struct server *server, const struct outcome
 	text = last_line(text);
 	(void) fprintf(stderr, "pyaction: cannot load the function: handler '%s' in %s: %s\n", server->handler,
 		server->code, text);
-	cJSON_Delete(document);
 }
 
 static void on_loaded(void *context, struct outcome *outcome)
