@@ -310,9 +310,12 @@ static void request_free(struct http_request *request)
 	free(request);
 }
 
+/* NULL where there was no memory for one. */
 static struct http_connection *peer_of(struct MHD_Connection *connection)
 {
-	return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	return info != NULL ? info->socket_context : NULL;
 }
 
 static struct http_request *request_new(
