@@ -142,7 +142,9 @@ test: deps-test
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/pyaction
 	install -m 755 $(BUILD)/pyaction $(DESTDIR)$(PREFIX)/bin/
-	install -m 755 $(BUILD)/pyrunner $(HELPERS) $(DESTDIR)$(PREFIX)/libexec/pyaction/
+	install -m 755 $(HELPERS) $(DESTDIR)$(PREFIX)/libexec/pyaction/
+	# Not readable: then nobody but root can trace it, from its first instruction on (SECURITY.md).
+	install -m 711 $(BUILD)/pyrunner $(DESTDIR)$(PREFIX)/libexec/pyaction/
 
 # --- tests -------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ struct unpacking {
 
 struct code_dir {
 	char *path;
+	const struct user *user;
 	struct unpacking unpacking;
 };
 
@@ -109,31 +110,30 @@ static size_t remove_entries(int root_fd, unsigned *moved)
 	return removed;
 }
 
-static void remove_tree(const char *path)
+static void remove_tree(const char *path, const struct user *user)
 {
 	cleanup_fd int root_fd = -1;
+	struct user_rights rights;
 	unsigned moved = 0;
 
 	if (unlink(path) == 0) /* the function has put something else in its place */
 		return;
+	user_lend_rights(user, &rights);
 	root_fd = open_for_removal(AT_FDCWD, path);
 	while (root_fd >= 0 && remove_entries(root_fd, &moved) > 0)
 		;
-	(void) rmdir(path);
+	user_return_rights(&rights);
+	(void) rmdir(path); /* whose parent may be ours alone */
 }
 
 void code_dir_free(struct code_dir *dir)
 {
 	if (dir == NULL)
 		return;
-	if (dir->unpacking.child.pid > 0) {
-		loop_child_unwatch(dir->unpacking.loop, &dir->unpacking.child);
-		(void) kill(dir->unpacking.child.pid, SIGKILL);
-		(void) waitpid(dir->unpacking.child.pid, NULL, 0);
-	}
+	spawn_kill(dir->unpacking.loop, &dir->unpacking.child);
 	fd_close(dir->unpacking.message_fd);
 	if (dir->path != NULL)
-		remove_tree(dir->path);
+		remove_tree(dir->path, dir->user);
 	free(dir->path);
 	free(dir);
 }
@@ -145,14 +145,32 @@ static void code_dir_freep(struct code_dir **dir)
 
 /* --- making and filling ------------------------------------------------------------------------------ */
 
-int code_dir_new(struct code_dir **ret_dir, const char *parent, struct err *err)
+/* Through a descriptor: below a directory that anybody writes to, the name may be another's by now. */
+static int give_to(const struct user *user, const char *path)
+{
+	cleanup_fd int fd = -1;
+	struct stat directory;
+
+	if (user == NULL || !user->other)
+		return 0;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &directory) < 0)
+		return -errno;
+	if (directory.st_uid != geteuid())
+		return -EPERM;
+	return fchown(fd, user->uid, user->gid) < 0 ? -errno : 0;
+}
+
+int code_dir_new(struct code_dir **ret_dir, const char *parent, const struct user *user, struct err *err)
 {
 	__attribute__((cleanup(code_dir_freep))) struct code_dir *dir = calloc(1, sizeof(*dir));
 	cleanup_free char *path = NULL;
 	const char *absolute;
+	int r;
 
 	if (dir == NULL)
 		return err_errno(err, -ENOMEM, "cannot make a directory for the code");
+	dir->user = user;
 	dir->unpacking.message_fd = -1;
 	if (asprintf(&path, "%s/pyaction-XXXXXX", parent) < 0)
 		return err_errno(err, -ENOMEM, "cannot make a directory for the code");
@@ -167,6 +185,9 @@ int code_dir_new(struct code_dir **ret_dir, const char *parent, struct err *err)
 		return err_errno(err, -errno, "cannot use the directory '%s'", dir->path);
 	free(dir->path);
 	dir->path = (char *) absolute;
+	r = give_to(user, dir->path);
+	if (r < 0)
+		return err_errno(err, r, "cannot give the directory '%s' to the user '%s'", dir->path, user->name);
 	*ret_dir = steal_ptr(&dir);
 	return 0;
 }
@@ -179,12 +200,15 @@ const char *code_dir_path(const struct code_dir *dir)
 int code_dir_write(struct code_dir *dir, const char *name, const char *data, size_t length, struct err *err)
 {
 	cleanup_free char *path = NULL;
+	struct user_rights rights;
 	cleanup_fd int fd = -1;
 	int r;
 
 	if (asprintf(&path, "%s/%s", dir->path, name) < 0)
 		return err_errno(err, -ENOMEM, "cannot write the code");
+	user_lend_rights(dir->user, &rights);
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	user_return_rights(&rights);
 	if (fd < 0)
 		return err_errno(err, -errno, "cannot write '%s'", path);
 	r = fd_write_all(fd, data, length);
@@ -244,9 +268,11 @@ int code_dir_unpack(struct code_dir *dir, struct loop *loop, const char *unpacke
 	message_write = pipe_fds[1];
 
 	const int fds[] = { archive_fd, message_write, message_write };
-	const struct spawn spawn = {
-		.argv = argv, .environment = (const char *const *) environ, .fds = fds, .fd_count = ARRAY_SIZE(fds)
-	};
+	const struct spawn spawn = { .argv = argv,
+		.environment = (const char *const *) environ,
+		.fds = fds,
+		.fd_count = ARRAY_SIZE(fds),
+		.user = dir->user };
 	r = spawn_process(&spawn, loop, &dir->unpacking.child.pid, err);
 	if (r < 0)
 		return r;

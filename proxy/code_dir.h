@@ -1,17 +1,20 @@
 /*
  * The directory a function's code is unpacked to: made, filled, and removed again.
  *
- * Everything below it may be written by hostile code; it is removed through descriptors, never through a
- * symbolic link.
+ * Everything below it may be written by hostile code, which may even put something else in its place; it is written
+ * to and removed with the rights of that code's user, through descriptors, never through a symbolic link.
  */
 #pragma once
 
 #include "loop.h"
+#include "user.h"
 
 struct code_dir;
 
-/* Makes a fresh directory, mode 0700, below parent. */
-int code_dir_new(struct code_dir **ret_dir, const char *parent, struct err *err) UTIL_MUST_CHECK;
+/* Makes a fresh directory, mode 0700, below parent. It is the user's, and so is all that is put into it, by whom it is
+ * also removed; NULL for ourselves. user must outlive it. */
+int code_dir_new(
+	struct code_dir **ret_dir, const char *parent, const struct user *user, struct err *err) UTIL_MUST_CHECK;
 
 /* Removes the directory and all in it, as far as that is possible. NULL is allowed. */
 void code_dir_free(struct code_dir *dir);

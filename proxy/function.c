@@ -6,6 +6,7 @@
 #include "precompiler.h"
 #include "runner.h"
 #include "server_log.h"
+#include "spawn.h"
 #include "text.h"
 
 #include <stdarg.h>
@@ -178,6 +179,7 @@ static int start_runner(struct function *function, struct err *err)
 {
 	const struct runner_config config = {
 		.path = function->config.runner_path,
+		.user = function->config.user,
 		.stdout_fd = logs_stdout_fd(function->logs),
 		.stderr_fd = logs_stderr_fd(function->logs),
 		.extra_environment = function->envelope.start_variables,
@@ -225,6 +227,15 @@ static void discard_code(struct function *function)
 	function->init_line = NULL;
 	function->initialized = false;
 	function->convention = CONVENTION_OPENWHISK;
+}
+
+/* Code that has run, and did not load: what has left the runner's group must not meet the next one's, nor keep filling
+ * the directory that is being removed. */
+static void discard_failed_code(struct function *function)
+{
+	discard_runner(function);
+	spawn_kill_descendants(function->loop);
+	discard_code(function);
 }
 
 static int make_init_line(struct function *function, struct err *err)
@@ -510,8 +521,7 @@ static void forget_failed_init(struct function *function)
 	struct err err;
 
 	function->init_failed = true;
-	discard_runner(function);
-	discard_code(function);
+	discard_failed_code(function);
 	/* Should it fail, the next invocation tries again and tells. */
 	(void) start_runner(function, &err);
 }
@@ -613,7 +623,7 @@ static void start_precompiler(struct function *function)
 
 	if (envelope->code_length >= LIMIT_SMALL_ARCHIVE && envelope->start_variables == NULL && !function->compiled)
 		(void) !precompiler_start(&function->precompiler, function->loop, function->config.precompiler_path,
-			code_dir_path(function->code_dir), envelope->handler, &err);
+			function->config.user, code_dir_path(function->code_dir), envelope->handler, &err);
 }
 
 static int place_code(struct function *function, struct err *err)
@@ -621,7 +631,7 @@ static int place_code(struct function *function, struct err *err)
 	struct envelope *envelope = &function->envelope;
 	int r;
 
-	r = code_dir_new(&function->code_dir, function->config.work_dir, err);
+	r = code_dir_new(&function->code_dir, function->config.work_dir, function->config.user, err);
 	if (r < 0)
 		return r;
 	function->compiled = envelope->kind == CODE_ZIP && is_compiled(envelope);
@@ -805,9 +815,10 @@ static void on_runner_reply(void *context, struct reply *reply)
 	if (status < 0 || (loading != about_loading && statuses[status].kind != OUTCOME_BAD_REQUEST)) {
 		server_log(EVENT_RUNNER_MISBEHAVED, LOG_NUMBER("pid", runner_pid(function->runner)),
 			LOG_TEXT("error", "it answered with an unknown status"));
-		discard_runner(function);
-		if (!function->initialized)
-			discard_code(function);
+		if (function->initialized)
+			discard_runner(function);
+		else
+			discard_failed_code(function);
 		finish(function, OUTCOME_INTERNAL_ERROR, true, "The runner answered with an unknown status: %.200s",
 			reply->status);
 	} else if (loading) {
@@ -1030,7 +1041,8 @@ void function_abort(struct function *function)
 		return;
 	loop_timer_clear(function->loop, &function->watchdog);
 	function->killed = false;
-	if (!function->initialized)
+	/* The code itself stays until function_free(): processes of it may be left that write there. */
+	if (function->phase == PHASE_UNPACKING)
 		discard_code(function);
 	/* Nobody waits for the output any longer. */
 	logs_end_activation(function->logs, false, NULL, NULL);

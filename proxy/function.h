@@ -14,6 +14,7 @@
 #include "logs.h"
 #include "loop.h"
 #include "metrics.h"
+#include "user.h"
 
 #include <limits.h>
 #include <stdbool.h>
@@ -34,6 +35,7 @@ struct function_config {
 	const char *unzip_path;  /* executables that unpack archives */
 	const char *untar_path;
 	const char *precompiler_path; /* executable that compiles modules beside their import */
+	const struct user *user;      /* as which all of these run; NULL for ourselves */
 	const char *work_dir;         /* where directories for code are made */
 	const char *convention;       /* PYACTION_CONVENTION of the server, NULL for none */
 	struct limits limits;         /* of every invocation, in place of its platform's own */
@@ -115,7 +117,8 @@ struct platform {
 int function_new(struct function **ret_function, struct loop *loop, struct logs *logs,
 	const struct function_config *config, struct err *err) UTIL_MUST_CHECK;
 
-/* Kills the runner and removes the code. Nothing may be under way. */
+/* Kills the runner and removes the code. Nothing may be under way, and nobody of the function's be left to write to the
+ * directory (spawn_kill_all()). */
 void function_free(struct function *function);
 
 typedef void (*invocation_done)(void *context, struct outcome *outcome);

@@ -323,6 +323,8 @@ static int stream_open(struct stream *stream, struct logs *logs, int target_fd, 
 	if (r < 0)
 		return err_errno(err, r, "cannot make a pipe for the function's output");
 	(void) fcntl(fds[1], F_SETPIPE_SZ, PIPE_SIZE); /* may be refused: then it is 64 KB */
+	/* Opened anew, as /dev/stdout, by processes of whatever user: for writing, not for reading. */
+	(void) fchmod(fds[1], 0222);
 	/* Only this end: the other's flags are shared with every process that writes. */
 	if (fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0)
 		return err_errno(err, -errno, "cannot make a pipe for the function's output");

@@ -51,13 +51,13 @@ uint64_t loop_now_ms(void)
 }
 
 /* Reaps one child and tells its watch. Returns false when none has ended. */
-static bool reap_one(struct loop *loop, int wait_options)
+static bool reap_one(struct loop *loop)
 {
 	struct child_watch **link = &loop->children;
 	struct child_watch *child;
 	struct rusage usage;
 	int wait_status;
-	pid_t pid = wait4(-1, &wait_status, wait_options, &usage);
+	pid_t pid = wait4(-1, &wait_status, WNOHANG, &usage);
 
 	if (pid <= 0)
 		return false;
@@ -73,9 +73,27 @@ static bool reap_one(struct loop *loop, int wait_options)
 	return true;
 }
 
-void loop_reap_child(struct loop *loop)
+void loop_reap_children(struct loop *loop, int timeout_ms)
 {
-	(void) reap_one(loop, 0);
+	uint64_t now_ms = loop_now_ms(), end_ms = now_ms + (uint64_t) timeout_ms;
+	bool reaped = false;
+	sigset_t child_signal;
+
+	sigemptyset(&child_signal);
+	sigaddset(&child_signal, SIGCHLD);
+	for (;;) {
+		uint64_t rest_ms = end_ms > now_ms ? end_ms - now_ms : 0;
+		const struct timespec rest = { .tv_sec = (time_t) (rest_ms / 1000),
+			.tv_nsec = (long) (rest_ms % 1000) * 1000000 };
+
+		while (reap_one(loop))
+			reaped = true;
+		if (reaped || rest_ms == 0)
+			return;
+		/* It is blocked for the signalfd's sake. The other signals stay there. */
+		(void) sigtimedwait(&child_signal, NULL, &rest);
+		now_ms = loop_now_ms();
+	}
 }
 
 static void on_signals_ready(void *context, uint32_t events UTIL_UNUSED)
@@ -86,7 +104,7 @@ static void on_signals_ready(void *context, uint32_t events UTIL_UNUSED)
 	while (read(loop->signals.fd, &info, sizeof(info)) == (ssize_t) sizeof(info)) {
 		/* SIGCHLD does not queue: one may stand for many, of orphans too. */
 		if (info.ssi_signo == SIGCHLD)
-			while (reap_one(loop, WNOHANG))
+			while (reap_one(loop))
 				;
 		else if (loop->on_signal != NULL)
 			loop->on_signal(loop->on_signal_context, (int) info.ssi_signo);

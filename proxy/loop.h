@@ -75,8 +75,9 @@ void loop_child_unwatch(struct loop *loop, struct child_watch *child);
  * them a short while before it sleeps. */
 void loop_expect_answer(struct loop *loop, bool expected);
 
-/* Waits for one child to end, without running anything but its callback. */
-void loop_reap_child(struct loop *loop);
+/* Waits, timeout_ms at most, for a child to end, and reaps all that have, without running anything but their
+ * callbacks. */
+void loop_reap_children(struct loop *loop, int timeout_ms);
 
 /* Runs until loop_stop(). Returns 0, or -errno if waiting itself failed. */
 int loop_run(struct loop *loop, struct err *err);

@@ -41,6 +41,7 @@ struct server {
 	uint64_t stop_since_ms; /* 0: not stopping */
 	unsigned grace_ms;      /* how long what is under way may take then */
 	bool drain;             /* and what waits is part of it */
+	struct user user;
 	char runner_path[PATH_MAX];
 	char unzip_path[PATH_MAX];
 	char untar_path[PATH_MAX];
@@ -120,9 +121,10 @@ static void open_standard_descriptors(void)
 	fd_close(fd);
 }
 
-static int check_work_dir(const char *path, struct err *err)
+static int check_work_dir(const char *path, const struct user *user, struct err *err)
 {
 	struct stat directory;
+	int r;
 
 	if (stat(path, &directory) < 0)
 		return err_errno(err, -errno, "cannot use --work-dir (PYACTION_WORK_DIR) '%s'", path);
@@ -130,6 +132,11 @@ static int check_work_dir(const char *path, struct err *err)
 		return err_set(err, -ENOTDIR, "--work-dir (PYACTION_WORK_DIR) '%s' is not a directory", path);
 	if (access(path, W_OK | X_OK) < 0)
 		return err_errno(err, -errno, "cannot write to --work-dir (PYACTION_WORK_DIR) '%s'", path);
+	r = user_check_directory(user, path, false);
+	if (r < 0)
+		return err_errno(err, r,
+			"the user '%s', who runs the function (--user), cannot reach --work-dir (PYACTION_WORK_DIR) '%s'",
+			user->name, path);
 	return 0;
 }
 
@@ -247,6 +254,7 @@ static int start_function(struct server *server, const struct options *options, 
 		.unzip_path = server->unzip_path,
 		.untar_path = server->untar_path,
 		.precompiler_path = server->precompiler_path,
+		.user = &server->user,
 		.work_dir = options->work_dir,
 		.convention = options->convention,
 		.limits = options->limits,
@@ -308,7 +316,7 @@ static int serve(struct server *server, const struct options *options, struct en
 	server->grace_ms = options->grace_ms;
 	server->drain = options->knative;
 
-	if ((r = check_work_dir(options->work_dir, err)) < 0)
+	if ((r = check_work_dir(options->work_dir, &server->user, err)) < 0)
 		return r;
 	if ((r = loop_new(&server->loop, err)) < 0 || (r = logs_new(&server->logs, server->loop, err)) < 0)
 		return r;
@@ -334,21 +342,10 @@ static void shut_down(struct server *server)
 	http_free(server->http);
 	/* Before the code is removed: nobody is left then to write there. */
 	if (server->loop != NULL)
-		spawn_kill_descendants(server->loop);
+		spawn_kill_all(server->loop);
 	function_free(server->function);
 	logs_free(server->logs);
 	loop_free(server->loop);
-}
-
-/* Becomes the program that compiles; returns only where it cannot. */
-static enum exit_status compile(const char *handler)
-{
-	char path[PATH_MAX];
-
-	find_program("pycompile", path, sizeof(path));
-	(void) execl(path, path, handler, (char *) NULL);
-	(void) fprintf(stderr, "pyaction: cannot start '%s': %s\n", path, strerror(errno));
-	return EXIT_SERVER;
 }
 
 static int open_log(const struct options *options, struct err *err)
@@ -378,6 +375,65 @@ static void tell_start_failure(const char *text)
 	server_log(EVENT_START_FAILED, LOG_TEXT("error", text));
 }
 
+/* Chooses the function's user, and gives up for ourselves what it must not get from us. program: what that user has to
+ * start. */
+static int choose_user(struct server *server, const struct options *options, const char *program, struct err *err)
+{
+	char notice[ERR_TEXT_MAX];
+	int r = user_choose(&server->user, options->user, program, notice, err);
+
+	if (r < 0)
+		return r;
+	if (notice[0] != '\0') {
+		(void) fprintf(stderr, "pyaction: %s\n", notice);
+		server_log(EVENT_USER_KEPT, LOG_TEXT("error", notice));
+	}
+	return user_confine(&server->user, err);
+}
+
+/* Becomes the program that compiles, as the function's user: it runs what packages bring. Returns only where it
+ * cannot. */
+static enum exit_status compile(const struct options *options)
+{
+	struct server server = { 0 };
+	char path[PATH_MAX];
+	struct err err;
+	int r;
+
+	find_program("pycompile", path, sizeof(path));
+	r = choose_user(&server, options, path, &err);
+	if (r == 0 && (r = user_become(&server.user)) < 0)
+		(void) err_errno(&err, r, "cannot become the user '%s'", server.user.name);
+	if (r == 0) {
+		(void) execl(path, path, options->compile, (char *) NULL);
+		(void) err_errno(&err, -errno, "cannot start '%s'", path);
+	}
+	(void) fprintf(stderr, "pyaction: %s\n", err.text);
+	return r == -EINVAL ? EXIT_USAGE : EXIT_SERVER;
+}
+
+/* Code that is there at the start; *ret_handler is for free(). */
+static int take_code(struct server *server, const struct options *options, struct envelope *envelope,
+	char **ret_handler, struct err *err)
+{
+	int r;
+
+	server->code = find_code(options);
+	if (server->code == NULL)
+		return 0;
+	r = envelope_from_path(envelope, server->code, options->handler, err);
+	if (r < 0)
+		return r;
+	*ret_handler = strdup(envelope->handler);
+	server->handler = *ret_handler;
+	r = envelope->kind == CODE_FOLDER ? user_check_directory(&server->user, envelope->folder, true) : 0;
+	if (r < 0)
+		return err_errno(err, r,
+			"the user '%s', who runs the function (--user root would be root), cannot read the folder '%s'",
+			server->user.name, envelope->folder);
+	return 0;
+}
+
 static void set_up_process(void)
 {
 	/* Large bodies come from the heap, which keeps what they took until http.c gives it back. */
@@ -392,27 +448,28 @@ static void set_up_process(void)
 /* Serves until it is asked to stop. */
 static enum exit_status run_server(const struct options *options)
 {
-	struct server server = { .code = find_code(options) };
+	struct server server = { 0 };
 	struct envelope envelope = { 0 };
 	cleanup_free char *handler = NULL;
 	struct err err;
 	int r;
 
-	if (server.code != NULL) {
-		r = envelope_from_path(&envelope, server.code, options->handler, &err);
-		if (r < 0) {
-			(void) err_wrap(&err, r, "--code (PYACTION_CODE)");
-			tell_start_failure(err.text);
-			return EXIT_FUNCTION;
-		}
-		handler = strdup(envelope.handler);
-		server.handler = handler;
-	}
 	find_program("pyrunner", server.runner_path, sizeof(server.runner_path));
 	find_program("pyunpack", server.unzip_path, sizeof(server.unzip_path));
 	find_program("pyuntar", server.untar_path, sizeof(server.untar_path));
 	find_program("pyprecompile", server.precompiler_path, sizeof(server.precompiler_path));
-
+	r = choose_user(&server, options, options->runner != NULL ? options->runner : server.runner_path, &err);
+	if (r < 0) {
+		tell_start_failure(err.text);
+		return r == -EINVAL ? EXIT_USAGE : EXIT_SERVER;
+	}
+	r = take_code(&server, options, &envelope, &handler, &err);
+	if (r < 0) {
+		(void) err_wrap(&err, r, "--code (PYACTION_CODE)");
+		tell_start_failure(err.text);
+		envelope_done(&envelope);
+		return EXIT_FUNCTION;
+	}
 	r = serve(&server, options, &envelope, &err);
 	shut_down(&server);
 	envelope_done(&envelope);
@@ -440,7 +497,7 @@ int main(int argc, char **argv)
 	if (r == OPTIONS_DONE)
 		return EXIT_STOPPED;
 	if (r == OPTIONS_COMPILE)
-		return (int) compile(options.compile);
+		return (int) compile(&options);
 	set_up_process();
 	serving = r == OPTIONS_RUN;
 	r = serving ? open_log(&options, &err) : health_check(options.host, options.port, &err);

@@ -24,6 +24,7 @@ enum option_id {
 	OPTION_MAX_BODY,
 	OPTION_CLIENT_TIMEOUT,
 	OPTION_WORK_DIR,
+	OPTION_USER,
 	OPTION_RUNNER,
 	OPTION_STATUS_PORT,
 	OPTION_LOG_FILE,
@@ -77,6 +78,9 @@ static const struct {
 		"        or the rest of it, and to take as much of an answer; 0 for none (default: 120)" },
 	[OPTION_WORK_DIR] = { "work-dir", "PYACTION_WORK_DIR", "DIR",
 		"unpack code to a fresh directory below this one (default: $TMPDIR, or /tmp)" },
+	[OPTION_USER] = { "user", "PYACTION_USER", "NAME[:GROUP]",
+		"run the function as this user, a name or a number, where the server is started as root; root for root\n"
+		"        itself (default: nobody, 65534:65534)" },
 	[OPTION_RUNNER] = { "runner", "PYACTION_RUNNER", "FILE",
 		"executable that runs the function (default: the pyrunner installed with this one)" },
 };
@@ -243,6 +247,7 @@ static int interpret(struct options *options, const char *const values[OPTION_CO
 		options->work_dir = "/tmp";
 	options->max_body = LIMIT_BODY_DEFAULT;
 	options->client_timeout_ms = LIMIT_CLIENT_TIMEOUT_S * 1000;
+	options->user = values[OPTION_USER];
 
 	options->scf_port = values[OPTION_SCF_PORT];
 	if (values[OPTION_STATUS_PORT] != NULL && strcmp(values[OPTION_STATUS_PORT], "0") != 0)

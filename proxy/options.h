@@ -12,7 +12,8 @@ struct options {
 	const char *port;
 	const char *runner; /* NULL: the one that belongs to this executable */
 	const char *work_dir;
-	size_t max_body; /* bytes */
+	const char *user; /* NULL where nobody gave it */
+	size_t max_body;  /* bytes */
 	unsigned client_timeout_ms;
 	/* These are NULL where nobody gave them. */
 	const char *handler;

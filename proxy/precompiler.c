@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdbool.h>
-#include <sys/wait.h>
 
 extern char **environ;
 
@@ -35,7 +34,8 @@ static void on_end(void *context UTIL_UNUSED, int wait_status UTIL_UNUSED)
 {
 }
 
-static int spawn_precompiler(struct precompiler *precompiler, const char *const *argv, struct err *err)
+static int spawn_precompiler(
+	struct precompiler *precompiler, const char *const *argv, const struct user *user, struct err *err)
 {
 	cleanup_fd int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	cleanup_fd int state_read = -1;
@@ -47,14 +47,16 @@ static int spawn_precompiler(struct precompiler *precompiler, const char *const 
 	precompiler->state_fd = pipe_fds[1];
 
 	const int fds[] = { state_read, null_fd, null_fd };
-	const struct spawn spawn = {
-		.argv = argv, .environment = (const char *const *) environ, .fds = fds, .fd_count = ARRAY_SIZE(fds)
-	};
+	const struct spawn spawn = { .argv = argv,
+		.environment = (const char *const *) environ,
+		.fds = fds,
+		.fd_count = ARRAY_SIZE(fds),
+		.user = user };
 	return spawn_process(&spawn, precompiler->loop, &precompiler->child.pid, err);
 }
 
 int precompiler_start(struct precompiler **ret_precompiler, struct loop *loop, const char *program,
-	const char *directory, const char *handler, struct err *err)
+	const struct user *user, const char *directory, const char *handler, struct err *err)
 {
 	const char *const argv[] = { program, directory, handler, NULL };
 	struct precompiler *precompiler;
@@ -67,7 +69,7 @@ int precompiler_start(struct precompiler **ret_precompiler, struct loop *loop, c
 		return err_errno(err, -ENOMEM, "cannot start '%s'", program);
 	precompiler->loop = loop;
 	precompiler->state_fd = -1;
-	r = spawn_precompiler(precompiler, argv, err);
+	r = spawn_precompiler(precompiler, argv, user, err);
 	if (r < 0) {
 		fd_close(precompiler->state_fd);
 		free(precompiler);
@@ -96,10 +98,6 @@ void precompiler_free(struct precompiler *precompiler)
 	if (precompiler == NULL)
 		return;
 	precompiler_stop(precompiler);
-	if (precompiler->child.pid > 0) {
-		loop_child_unwatch(precompiler->loop, &precompiler->child);
-		(void) kill(precompiler->child.pid, SIGKILL);
-		(void) waitpid(precompiler->child.pid, NULL, 0);
-	}
+	spawn_kill(precompiler->loop, &precompiler->child);
 	free(precompiler);
 }

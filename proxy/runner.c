@@ -357,7 +357,7 @@ static int start_process(
 	const int fds[] = { null_fd, config->stdout_fd, config->stderr_fd, messages_fd, replies_fd };
 	cleanup_free const char **environment = merge_environment(config->extra_environment);
 	struct spawn spawn = {
-		.argv = argv, .environment = environment, .fds = fds, .fd_count = ARRAY_SIZE(fds), .new_group = true
+		.argv = argv, .environment = environment, .fds = fds, .fd_count = ARRAY_SIZE(fds), .user = config->user
 	};
 
 	if (null_fd < 0)

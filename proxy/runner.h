@@ -9,6 +9,7 @@
 
 #include "loop.h"
 #include "reply.h"
+#include "user.h"
 
 #include <stdbool.h>
 
@@ -32,7 +33,8 @@ struct runner_callbacks {
 };
 
 struct runner_config {
-	const char *path; /* of the executable */
+	const char *path;        /* of the executable */
+	const struct user *user; /* whose it is; NULL for ourselves */
 	int stdout_fd, stderr_fd;
 	/* "NAME=VALUE", NULL-terminated, put over this process's own environment; NULL for none */
 	const char *const *extra_environment;

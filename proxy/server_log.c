@@ -22,6 +22,7 @@ static const struct {
 	[EVENT_SERVER_STARTED] = { "server_started", LOG_LEVEL_INFO, "the server starts" },
 	[EVENT_LISTENING] = { "listening", LOG_LEVEL_INFO, "the server takes requests" },
 	[EVENT_PORT_MISSED] = { "port_missed", LOG_LEVEL_WARNING, "the server goes on without a port" },
+	[EVENT_USER_KEPT] = { "user_kept", LOG_LEVEL_WARNING, "the function runs as root" },
 	[EVENT_START_FAILED] = { "start_failed", LOG_LEVEL_ERROR, "the server cannot start" },
 	[EVENT_LOAD_FAILED] = { "load_failed", LOG_LEVEL_ERROR, "the function of the start cannot be loaded" },
 	[EVENT_SERVER_STOPPING] = { "server_stopping", LOG_LEVEL_INFO, "the server was asked to stop" },

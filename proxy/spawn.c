@@ -66,13 +66,16 @@ static _Noreturn void run_child(const struct spawn *spawn, const struct loop *lo
 {
 	int r;
 
-	if (spawn->new_group)
-		(void) setpgid(0, 0);
+	/* Without a controlling terminal: whoever has one can type into the shell behind it (TIOCSTI). */
+	(void) setsid();
+	reset_signals(loop);
+	r = arrange_descriptors(spawn, &status_fd);
+	if (r == 0)
+		r = user_become(spawn->user);
+	/* Behind the change of the user, which resets it. */
 	(void) prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent) /* it died before the line above */
 		_exit(127);
-	reset_signals(loop);
-	r = arrange_descriptors(spawn, &status_fd);
 	if (r == 0) {
 		(void) execve(spawn->argv[0], (char *const *) (void *) spawn->argv,
 			(char *const *) (void *) spawn->environment);
@@ -101,9 +104,6 @@ int spawn_process(const struct spawn *spawn, const struct loop *loop, pid_t *ret
 	if (pid == 0)
 		run_child(spawn, loop, parent, status_write);
 
-	/* Both sides set the group: whoever needs it first must find it. */
-	if (spawn->new_group)
-		(void) setpgid(pid, pid);
 	fd_closep(&status_write);
 	/* Ends when exec closes the other end, or brings the errno of what failed. */
 	while (read(status_read, &code, sizeof(code)) < 0 && errno == EINTR)
@@ -114,6 +114,19 @@ int spawn_process(const struct spawn *spawn, const struct loop *loop, pid_t *ret
 	}
 	*ret_pid = pid;
 	return 0;
+}
+
+void spawn_kill(struct loop *loop, struct child_watch *child)
+{
+	enum { STEP_US = 200, STEPS = 1000000 / STEP_US };
+
+	if (child->pid <= 0)
+		return;
+	loop_child_unwatch(loop, child);
+	(void) kill(child->pid, SIGKILL);
+	for (int step = 0; step < STEPS && waitpid(child->pid, NULL, WNOHANG) == 0; step++)
+		(void) usleep(STEP_US);
+	child->pid = 0;
 }
 
 /* Kills children as they are listed, process ids with a blank behind each; of many, those that fit. Returns how many,
@@ -142,13 +155,25 @@ static int kill_children(void)
 
 void spawn_kill_descendants(struct loop *loop)
 {
-	enum { ROUNDS = 1000 };
+	enum { LIMIT_MS = 1000 };
+	uint64_t end_ms = loop_now_ms() + LIMIT_MS;
 
 	/* A killed process hands its children to us, so each round kills the next generation. The bound is for
-	 * a fork bomb that outruns it: PID 1's end takes that down, elsewhere nothing can. */
-	for (int round = 0, count = 1; round < ROUNDS && count != 0; round++) {
-		count = kill_children();
+	 * a fork bomb that outruns it, and for what the kernel does not let die. */
+	for (uint64_t now_ms; (now_ms = loop_now_ms()) < end_ms;) {
+		int count = kill_children();
+
+		if (count == 0)
+			return;
 		if (count > 0)
-			loop_reap_child(loop);
+			loop_reap_children(loop, (int) (end_ms - now_ms));
 	}
+}
+
+void spawn_kill_all(struct loop *loop)
+{
+	/* To PID 1 all processes are all of its container's, and at once is faster than any fork bomb. */
+	if (getpid() == 1)
+		(void) kill(-1, SIGKILL);
+	spawn_kill_descendants(loop);
 }

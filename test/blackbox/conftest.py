@@ -22,6 +22,14 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture
+def tmp_path() -> Iterator[pathlib.Path]:
+    """In place of pytest's own, which only the user of the tests can enter: the function is another where that is
+    root."""
+    with harness.shared_directory() as path:
+        yield path
+
+
+@pytest.fixture
 def server(tmp_path: pathlib.Path) -> Iterator[Callable[..., Server]]:
     """Return a function that starts a server; its keywords are those of harness.Settings.
 

@@ -486,7 +486,7 @@ def test_requests_that_waited_for_code_that_fails(function, gate):
     clients = [one.connect() for _ in range(3)]
     for client, path in zip(clients, ("/run", LAMBDA_PATH, SCF_PATH)):
         client.send(http_request("POST", path, b"{}"))
-    wait_until(lambda: connections(one.pid) == 3 and unread(one.port) == 0, "the server has read the requests")
+    wait_until(lambda: connections(one.port) == 3 and unread(one.port) == 0, "the server has read the requests")
     gate.release()
     assert [client.read_answer().status for client in clients] == [503, 503, 499]
     assert one.wait() == 3

@@ -14,7 +14,7 @@ import pytest
 
 from . import archives
 from .archives import file_entry, zip_of, zip_of_entries
-from .harness import MARKER, PYTHON, SANITIZED
+from .harness import MARKER, PYTHON, SANITIZED, shared_directory
 
 #: What `os.environ` holds at import, during the run, in a child process, and what C sees.
 REPORT = """
@@ -126,16 +126,16 @@ def test_python_variables_are_in_effect(action, env, expression, expected):
 
 
 @pytest.fixture(scope="module")
-def preload_library(tmp_path_factory) -> str:
+def preload_library():
     """A shared library with a function that nothing else has."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler")
-    folder = tmp_path_factory.mktemp("preload")
-    (folder / "probe.c").write_text("int pyaction_probe(void) { return 42; }\n")
-    command = [compiler, "-shared", "-fPIC", "-o", "probe.so", "probe.c"]
-    subprocess.run(command, cwd=folder, check=True)
-    return str(folder / "probe.so")
+    with shared_directory() as folder:
+        (folder / "probe.c").write_text("int pyaction_probe(void) { return 42; }\n")
+        command = [compiler, "-shared", "-fPIC", "-o", "probe.so", "probe.c"]
+        subprocess.run(command, cwd=folder, check=True)
+        yield str(folder / "probe.so")
 
 
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer must be the first library loaded")

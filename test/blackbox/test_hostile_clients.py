@@ -142,7 +142,7 @@ def read_slowly(one: Server, count: int) -> None:
         for client in clients:
             with contextlib.suppress(OSError):
                 client.socket.recv(1)
-        return connections(one.pid) <= 1
+        return connections(one.port) <= 1
 
     wait_until(all_dropped, "slow readers are given up")
     for client in clients:
@@ -238,7 +238,7 @@ def test_ten_thousand_idle_connections(action):
         one = action(ECHO)
         at_first = resident_kb(one.pid)
         sockets = idle_clients(one, count // 2) + idle_clients(one, count // 2, b"POST /run HTTP/1.1\r\nX: ")
-        wait_until(lambda: connections(one.pid) >= count, "all are accepted")
+        wait_until(lambda: connections(one.port) >= count, "all are accepted")
         for n in range(200):
             assert one.result({"n": n}) == {"n": n}
         if not SANITIZED:
@@ -248,7 +248,7 @@ def test_ten_thousand_idle_connections(action):
             sockets[index].sendall(http_request("POST", "/run", b'{"value": {"n": 1}}'))
             assert b'{"n": 1}' in sockets[index].recv(65536)
         close_all(sockets)
-        wait_until(lambda: connections(one.pid) == 0, "all are closed")
+        wait_until(lambda: connections(one.port) == 0, "all are closed")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
@@ -352,7 +352,7 @@ def test_chunk_size_without_end(action, line):
 
     with attack(endless) as attacker:
         serve_others(one, attacker)
-    wait_until(lambda: connections(one.pid) <= 1, "they are closed")
+    wait_until(lambda: connections(one.port) <= 1, "they are closed")
 
 
 def test_bodies_that_wait_have_a_limit_together(action, gate):
@@ -387,7 +387,7 @@ def test_answers_that_nobody_takes_have_a_limit_together(action):
         readers.append(one.connect())
         readers[-1].send(http_request("POST", "/run", b'{"value": {"n": 60000000}}'))
         one.result({})
-    wait_until(lambda: connections(one.pid) < 10, "the first are dropped")
+    wait_until(lambda: connections(one.port) < 10, "the first are dropped")
     assert one.result({"n": 2}) == {"t": "xx"}
     if not SANITIZED:
         assert resident_kb(one.pid) < 500_000

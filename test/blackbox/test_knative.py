@@ -725,7 +725,7 @@ def test_drain(dedicated, gate):
     running = one.background(one.post, "/", {"value": {"n": 0, "gate": gate.path}})
     gate.wait_entered()
     waiting = [one.background(one.post, "/", {"value": {"n": number}}) for number in range(1, 11)]
-    wait_until(lambda: connections(one.pid) == 11 and unread(one.port) == 0, "all requests have arrived")
+    wait_until(lambda: connections(one.port) == 11 and unread(one.port) == 0, "all requests have arrived")
     one.signal(signal.SIGTERM)
     wait_until(lambda: not listens_on(one.port), "new connections are refused")
     time.sleep(0.6)  # longer than the grace of other platforms
@@ -751,7 +751,7 @@ def test_drain_has_an_end(dedicated):
     running = one.background(one.post, "/", {"value": {"sleep": 60}})
     wait_until(lambda: b"at work" in one.out.content(), "the function runs")
     waiting = one.background(one.post, "/", {"value": {"n": 1}})
-    wait_until(lambda: connections(one.pid) == 2 and unread(one.port) == 0, "both requests have arrived")
+    wait_until(lambda: connections(one.port) == 2 and unread(one.port) == 0, "both requests have arrived")
     one.signal(signal.SIGTERM)
     status, seconds = stopped(one)
     assert status == 0 and 0.4 < seconds < 3
@@ -795,7 +795,7 @@ def test_other_platforms_do_not_drain(action, gate):
     running = one.background(one.run, {"gate": gate.path})
     gate.wait_entered()
     waiting = one.background(one.run, {"n": 1})
-    wait_until(lambda: connections(one.pid) == 2 and unread(one.port) == 0, "both requests have arrived")
+    wait_until(lambda: connections(one.port) == 2 and unread(one.port) == 0, "both requests have arrived")
     one.signal(signal.SIGTERM)
     assert waiting.result().status == 503
     gate.release()

@@ -100,7 +100,7 @@ def test_broken_connections(action):
         client = one.connect()
         client.send(b"POST /run HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n" + b"x" * 50_000)
         client.close()
-        wait_until(lambda: connections(one.pid) == 0, "the connection is closed")
+        wait_until(lambda: connections(one.port) == 0, "the connection is closed")
 
     assert_steady(one, leave, 60)
 

@@ -310,6 +310,12 @@ def test_port_that_is_missed(function, tmp_path):
     assert missed["level"] == "warning" and "cannot listen on port 9000 (--scf-port" in missed["error"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only a server that is started as root changes the user")
+def test_user_that_cannot_be_changed(logging):
+    kept = last(logging(wrapper=["setpriv", "--bounding-set=-kill"]).log, "user_kept")
+    assert kept["level"] == "warning" and "that takes CAP_KILL" in kept["error"]
+
+
 def test_code_that_cannot_be_loaded(server, tmp_path):
     path = tmp_path / "log"
     folder = tmp_path / "code"

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 from typing import Callable, Dict, Iterator
 
 import pytest
 
 from .harness import ActionServer
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In place of pytest's own, which only the user of the tests can enter: the function is another where that is
+    root."""
+    with tempfile.TemporaryDirectory(prefix="pyaction-test-") as name:
+        path = Path(name).resolve()
+        if os.geteuid() == 0:
+            path.chmod(0o777)
+        yield path
 
 
 @pytest.fixture

@@ -85,6 +85,7 @@ class Compiler:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "temporary"
         self.folder.mkdir()
+        self.folder.chmod(0o1777)  # as /tmp: where the tests are root, the compiler is not
         self.wheels = folder / "wheels"
         self.wheels.mkdir()
         self.env = {

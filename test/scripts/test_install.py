@@ -19,6 +19,8 @@ def test_installed_programs_find_each_other(tmp_path: Path) -> None:
     files = sorted(str(path.relative_to(installed)) for path in installed.rglob("*") if path.is_file())
     programs = ["pycompile", "pyprecompile", "pyrunner", "pyunpack", "pyuntar"]
     assert files == ["bin/pyaction", *(f"libexec/pyaction/{name}" for name in programs)]
+    modes = {name: (installed / name).stat().st_mode & 0o7777 for name in files}
+    assert modes == {name: 0o711 if name.endswith("pyrunner") else 0o755 for name in files}, "SECURITY.md"
 
     server = ActionServer(tmp_path, binary=installed / "bin" / "pyaction")
     try:

@@ -50,15 +50,14 @@ def is_alive(pid: int) -> bool:
 def runner_of(server: int) -> int:
     """The live process that runs the function for this proxy, 0 while there is none.
 
-    It leads a process group of its own in the proxy's session; what a function leaves behind does not.
+    It leads a session of its own and was executed; what a function leaves behind was only forked (PF_FORKNOEXEC).
     """
-    own = stat_fields(server)
     for pid in children(server):
         found = stat_fields(pid)
-        if own is None or found is None:
+        if found is None:
             continue
-        name, (state, _parent, group, session, *_rest) = found
-        if name == "pyrunner" and state not in "ZX" and int(group) == pid and session == own[1][3]:
+        name, (state, _parent, _group, session, _terminal, _foreground, flags, *_rest) = found
+        if name == "pyrunner" and state not in "ZX" and int(session) == pid and not int(flags) & 0x40:
             return pid
     return 0
 

@@ -265,7 +265,7 @@ static int fill_code_dir(struct err *err)
 {
 	struct code_dir *dir = NULL;
 	char to[PATH_MAX];
-	int r = code_dir_new(&dir, work_dir, err);
+	int r = code_dir_new(&dir, work_dir, NULL, err);
 
 	if (r == 0)
 		r = code_dir_write(dir, "__main__.py", "x = 1\n", 6, err);
@@ -363,7 +363,7 @@ static int precompile(struct err *err)
 	int r = loop_new(&loop, err);
 
 	if (r == 0)
-		r = precompiler_start(&precompiler, loop, self, "precompiler", "main", err);
+		r = precompiler_start(&precompiler, loop, self, NULL, "precompiler", "main", err);
 	if (r == 0) {
 		precompiler_begin(precompiler);
 		precompiler_stop(precompiler);

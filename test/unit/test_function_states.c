@@ -155,6 +155,7 @@ static struct {
 	struct request *requests, **requests_end; /* that wait for their outcome, in order */
 	struct request *answered;                 /* the last one */
 	bool no_processes, handles_sigterm, greedy, limited, stopped, aborted;
+	bool kills_at_once; /* killed descendants are gone when the call returns; or the time for that was over */
 	pid_t last_pid;
 	int first_free_fd;
 	const char *wrong; /* the first thing that must not have happened */
@@ -289,6 +290,20 @@ int kill(pid_t pid, int number)
 	return 0;
 }
 
+static void end_process(struct process *process, int wait_status);
+
+void spawn_kill_descendants(struct loop *loop)
+{
+	(void) loop;
+	for (size_t i = 0; i < PROCESSES_MAX; i++) {
+		struct process *process = &world.processes[i];
+
+		process->killed = true;
+		if (process->pid != 0 && world.kills_at_once)
+			end_process(process, SIGKILL);
+	}
+}
+
 static int file_of(const char *text)
 {
 	int fds[2];
@@ -321,8 +336,9 @@ static bool head_is(enum event event)
 	return ((struct request *) world.function->queue->context)->event == event;
 }
 
-int code_dir_new(struct code_dir **ret_dir, const char *parent, struct err *err)
+int code_dir_new(struct code_dir **ret_dir, const char *parent, const struct user *user, struct err *err)
 {
+	(void) user;
 	if (head_is(EVENT_INIT_NO_SPACE))
 		return err_errno(err, -ENOSPC, "cannot make a directory in '%s'", parent);
 	wrong_if(world.code_dir != NULL, "a second directory for the code");
@@ -377,10 +393,11 @@ static void end_unpacker(const char *problem)
 }
 
 int precompiler_start(struct precompiler **ret_precompiler, struct loop *loop, const char *program,
-	const char *directory, const char *handler, struct err *err)
+	const struct user *user, const char *directory, const char *handler, struct err *err)
 {
 	(void) loop;
 	(void) program;
+	(void) user;
 	(void) directory;
 	(void) handler;
 	(void) err;
@@ -818,10 +835,11 @@ static void make_answer(enum event event, struct process *process)
 	};
 
 	bool loading = world.function->phase != PHASE_RUNNING;
+	pid_t pid = process->pid; /* whose place may be another's afterwards */
 
 	if (texts[event] != NULL) {
 		answer(process, texts[event]);
-		wrong_if(loading && event != EVENT_ANSWER_INITIALIZED && process->pid != 0 && !process->killed,
+		wrong_if(loading && event != EVENT_ANSWER_INITIALIZED && process->pid == pid && !process->killed,
 			"a process goes on in which code did not load");
 	} else if (event == EVENT_ANSWER_LONG) {
 		answer_long(process);
@@ -1006,7 +1024,8 @@ static void check_always(void)
 	wrong_if(runs_code(function->phase) && !runner_is_busy(function->runner) && !present->killed,
 		"a process that was not told what to do");
 	wrong_if(function->initialized && world.code_dir == NULL, "the code is gone");
-	wrong_if(function->phase == PHASE_IDLE && !function->initialized && world.code_dir != NULL, "code is left");
+	wrong_if(function->phase == PHASE_IDLE && !function->initialized && !world.aborted && world.code_dir != NULL,
+		"code is left"); /* when it is aborted it stays until the end */
 	wrong_if(world.precompiler != NULL && world.code_dir == NULL, "a precompiler without code");
 	wrong_if(function->outcome.payload != NULL && function->phase != PHASE_ENDING, "a payload too early");
 }
@@ -1657,6 +1676,7 @@ static int walk(int most, bool *seen)
 		enum event event = random_event();
 
 		world.logs.at_once = random_below(2) == 0;
+		world.kills_at_once = random_below(2) == 0;
 		happen(event);
 		check_always();
 		i++;

@@ -534,8 +534,8 @@ static void test_children(void)
 	ok(has_no_children(), "... but reaped");
 
 	child_init(&child, loop, start_child(-1, 6));
-	loop_reap_child(loop);
-	ok(child.done && WEXITSTATUS(child.wait_status) == 6, "loop_reap_child waits for one, and tells");
+	loop_reap_children(loop, 20000);
+	ok(child.done && WEXITSTATUS(child.wait_status) == 6, "loop_reap_children waits for one, and tells");
 	loop_free(loop);
 }
 

@@ -46,7 +46,7 @@ static struct precompiler *start(struct loop *loop, const char *handler)
 	struct precompiler *precompiler = NULL;
 	struct err err;
 
-	if (precompiler_start(&precompiler, loop, self, base, handler, &err) < 0)
+	if (precompiler_start(&precompiler, loop, self, NULL, base, handler, &err) < 0)
 		bail_out("%s", err.text);
 	return precompiler;
 }
@@ -131,7 +131,7 @@ static void check_refusal(struct loop *loop, const char *program, int code, cons
 	struct precompiler *precompiler = NULL;
 	struct err err;
 
-	is_int(precompiler_start(&precompiler, loop, program, base, "main", &err), code, "%s", why);
+	is_int(precompiler_start(&precompiler, loop, program, NULL, base, "main", &err), code, "%s", why);
 	ok(precompiler == NULL && has_no_children(loop), "... and nothing started");
 }
 

@@ -354,7 +354,7 @@ static void test_end_before_reply(void)
 
 	send_text(seen, "<raw s~p~;exit 4>");
 	(void) waitid(P_PID, (id_t) only_child(), &(siginfo_t) { 0 }, WEXITED | WNOWAIT);
-	loop_reap_child(loop);
+	loop_reap_children(loop, 20000);
 	ok(strcmp(seen->order, "re") == 0 && is_reply(seen, "s", "p") && !seen->alive_in_reply,
 		"a reply that is still in the pipe when the end is noticed");
 	is_str(seen->reason, "exit status 4", "... which is told after it");
@@ -363,7 +363,7 @@ static void test_end_before_reply(void)
 	seen = start("script");
 	send_text(seen, "<big 500000;exit 4>");
 	(void) waitid(P_PID, (id_t) only_child(), &(siginfo_t) { 0 }, WEXITED | WNOWAIT);
-	loop_reap_child(loop);
+	loop_reap_children(loop, 20000);
 	ok(strcmp(seen->order, "re") == 0 && seen->payload_length == 500000, "a large one");
 	finish(seen);
 }

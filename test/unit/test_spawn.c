@@ -4,9 +4,11 @@
 #include "tap.h"
 #include "tree.h"
 
+#include <libgen.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -21,12 +23,17 @@ static char self[PATH_MAX];
 
 /* --- what is started: this program again, with an argument ------------------------------------------- */
 
-static bool tells_signals(const char *line)
+static bool tells_state(const char *line)
 {
-	return strncmp(line, "SigBlk:", 7) == 0 || strncmp(line, "SigIgn:", 7) == 0;
+	static const char *const names[] = { "SigBlk:", "SigIgn:", "Uid:", "Gid:", "CapInh:", "CapPrm:", "CapEff:" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strncmp(line, names[i], strlen(names[i])) == 0)
+			return true;
+	return false;
 }
 
-/* Writes to path all that a process can know about how it was started. */
+/* Writes to path, "-" for fd 1, all that a process can know about how it was started. */
 static int write_report(const char *path)
 {
 	char line[300], fds[1000] = "";
@@ -43,18 +50,21 @@ static int write_report(const char *path)
 			(void) snprintf(fds + strlen(fds), sizeof(fds) - strlen(fds), " %d=%lu%s", fd,
 				(unsigned long) stat.st_ino, (fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0 ? "!" : "");
 	}
-	out = fopen(path, "we");
+	out = strcmp(path, "-") == 0 ? fdopen(STDOUT_FILENO, "w") : fopen(path, "we");
 	status = fopen("/proc/self/status", "re");
 	(void) prctl(PR_GET_PDEATHSIG, &death_signal);
 	(void) fprintf(out, "fds:%s\n", fds);
-	(void) fprintf(out, "leads group: %s\n", getpgrp() == getpid() ? "yes" : "no");
+	(void) fprintf(out, "leads: %s\n",
+		getsid(0) == getpid()           ? "a session"
+			: getpgrp() == getpid() ? "a group"
+						: "nothing");
 	(void) fprintf(out, "death signal: %d\n", death_signal);
 	(void) fputs("environment:", out);
 	for (char **variable = environ; *variable != NULL; variable++)
 		(void) fprintf(out, " %s", *variable);
 	(void) fputc('\n', out);
 	while (fgets(line, sizeof(line), status) != NULL)
-		if (tells_signals(line))
+		if (tells_state(line))
 			(void) fputs(line, out);
 	(void) fclose(status);
 	(void) fclose(out);
@@ -238,13 +248,44 @@ static void test_environment_and_group(void)
 	char *report = report_of(spawn, loop);
 
 	is_str(line_of(report, "environment:"), " A=b=c EMPTY=", "the environment is the given one");
-	is_str(line_of(report, "leads group: "), "no", "without new_group it is in ours");
+	is_str(line_of(report, "leads: "), "a session", "it leads a session of its own, without a terminal");
 	is_str(line_of(report, "death signal: "), "9", "SIGKILL is its death signal");
 	free(report);
-	spawn.new_group = true;
-	report = report_of(spawn, loop);
-	is_str(line_of(report, "leads group: "), "yes", "with new_group it leads one of its own");
-	free(report);
+	loop_free(loop);
+}
+
+/* What it is as that user, through a pipe: it can write to no file of ours. */
+static void test_user(void)
+{
+	static const struct user user = { .other = true, .strip = true, .uid = 4711, .gid = 4712 };
+	const char *const argv[] = { self, "report", "-", NULL };
+	struct loop *loop = make_loop();
+	char report[4000] = "";
+	struct ending ending;
+	struct err err;
+	int pipe_fds[2];
+
+	if (geteuid() != 0 || user_check_directory(&user, dirname(strdupa(self)), false) < 0) {
+		ok(true, "a process of another user # SKIP needs root, and a place that others reach");
+		return;
+	}
+	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+		bail_out("no pipe");
+	const int fds[] = { 0, pipe_fds[1], 2 };
+	const struct spawn spawn = {
+		.argv = argv, .environment = no_environment, .fds = fds, .fd_count = 3, .user = &user
+	};
+
+	is_int(start_watched(&spawn, loop, &ending, &err), 0, "a process of another user");
+	ok(run_until(loop, &ending.done) && read(pipe_fds[0], report, sizeof(report) - 1) > 0, "... reports");
+	is_str(line_of(report, "Uid:"), "\t4711\t4711\t4711\t4711", "... all four user ids are that one's");
+	is_str(line_of(report, "Gid:"), "\t4712\t4712\t4712\t4712", "... and the group ids");
+	is_str(line_of(report, "CapInh:"), "\t0000000000000000", "... no capability can be inherited");
+	is_str(line_of(report, "CapPrm:"), "\t0000000000000000", "... none is permitted");
+	is_str(line_of(report, "CapEff:"), "\t0000000000000000", "... none is in effect");
+	is_str(line_of(report, "death signal: "), "9", "... SIGKILL is its death signal all the same");
+	fd_close(pipe_fds[0]);
+	fd_close(pipe_fds[1]);
 	loop_free(loop);
 }
 
@@ -252,7 +293,7 @@ static void test_group_is_there_at_once(void)
 {
 	const char *const argv[] = { self, "tree", "0", NULL };
 	int pipe_fds[2];
-	struct spawn spawn = { .argv = argv, .environment = no_environment, .fd_count = 3, .new_group = true };
+	struct spawn spawn = { .argv = argv, .environment = no_environment, .fd_count = 3 };
 	struct loop *loop = make_loop();
 	struct ending ending;
 	struct err err;
@@ -417,6 +458,46 @@ static void check_descendants(void)
 	spawn_kill_descendants(loop); /* of nobody */
 }
 
+/* Somebody traces it: it dies, but cannot be waited for. The call returns all the same, and the loop forgets it. */
+static void test_kill_of_a_traced_child(void)
+{
+	struct loop *loop = make_loop();
+	struct ending ending;
+	int pipe_fds[2];
+	char byte;
+	pid_t tracer;
+
+	(void) start_tree(loop, &ending, "0", 1);
+	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+		bail_out("no pipe");
+	tracer = fork();
+	if (tracer == 0) {
+		(void) !write(pipe_fds[1], ptrace(PTRACE_SEIZE, ending.watch.pid, NULL, NULL) == 0 ? "1" : "0", 1);
+		for (;;)
+			(void) pause();
+	}
+	if (read(pipe_fds[0], &byte, 1) == 1 && byte == '1') {
+		pid_t pid = ending.watch.pid;
+
+		spawn_kill(loop, &ending.watch);
+		is_int(ending.watch.pid, 0, "a child that is traced is forgotten");
+		is_int(waitpid(pid, NULL, WNOHANG), 0, "... for it cannot be waited for");
+		(void) kill(tracer, SIGKILL);
+		(void) waitpid(tracer, NULL, 0);
+		is_int(waitpid(pid, NULL, 0), pid, "... until the tracer is gone");
+	} else {
+		ok(true, "a child that is traced # SKIP no ptrace here");
+		(void) kill(tracer, SIGKILL);
+		(void) waitpid(tracer, NULL, 0);
+		spawn_kill(loop, &ending.watch);
+	}
+	ok(!ending.done, "its callback is not called");
+	spawn_kill(loop, &ending.watch); /* of nobody */
+	fd_close(pipe_fds[0]);
+	fd_close(pipe_fds[1]);
+	loop_free(loop);
+}
+
 /* The proxy is killed: what it started goes with it. */
 static void test_death_signal(void)
 {
@@ -462,8 +543,10 @@ int main(int argc, char **argv)
 	is_int(in_child(check_descendants), 0,
 		"all descendants are killed and reaped, orphans and other sessions, too");
 	test_death_signal();
+	test_kill_of_a_traced_child();
 	test_descriptors();
 	test_environment_and_group();
+	test_user();
 	test_group_is_there_at_once();
 	test_failures();
 	tree_free(directory);
