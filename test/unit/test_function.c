@@ -2,6 +2,7 @@
 #include "../../proxy/function.h"
 #include "../../proxy/limits.h"
 
+#include "clock.h"
 #include "loop_run.h"
 #include "runner_double.h"
 #include "tap.h"
@@ -15,29 +16,6 @@
 #define MARKER LOGS_MARKER "\n"
 
 static char self[PATH_MAX];
-
-/* --- the clock --------------------------------------------------------------------------------------- */
-
-static uint64_t clock_ahead_ms;
-
-/* In place of the C library's, for tests of what takes minutes. Waits take as long as they always do, and end then. */
-int clock_gettime(clockid_t clock_id, struct timespec *now)
-{
-	int r = (int) syscall(SYS_clock_gettime, clock_id, now);
-
-	now->tv_sec += (time_t) (clock_ahead_ms / 1000);
-	now->tv_nsec += (long) (clock_ahead_ms % 1000) * 1000000;
-	if (now->tv_nsec >= 1000000000) {
-		now->tv_nsec -= 1000000000;
-		now->tv_sec++;
-	}
-	return r;
-}
-
-static void advance_clock(uint64_t ms)
-{
-	clock_ahead_ms += ms;
-}
 
 /* --- the unpacker: this program with a directory as its argument ------------------------------------- */
 
