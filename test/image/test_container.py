@@ -80,6 +80,15 @@ def test_default_user_is_nobody_and_may_write_to_tmp_only(container: Start) -> N
     assert (found["root"], found["function"], found["tmp"]) == ("Permission denied", "Permission denied", True)
 
 
+def test_started_as_root_the_function_is_nobody(container: Start) -> None:
+    one = container("--user=0")
+    assert one.init(zip_of({"__main__.py": RESTRICTIONS})).status == 200, one.logs()
+    found = one.result()
+    assert (found["uid"], found["gid"], found["child"], found["no_new_privileges"]) == (65534, 65534, "65534", "1")
+    assert (found["root"], found["function"], found["tmp"]) == ("Permission denied", "Permission denied", True)
+    assert one.stop() == 0
+
+
 #: Bytes of memory that the container has taken at most, as the kernel counts for its limit: not all kernels say.
 MEMORY = '''
 import pathlib
