@@ -108,6 +108,10 @@ help:
 	@echo 'make install     install below $(PREFIX) (PREFIX=, DESTDIR=)'
 	@echo 'make check       the tests alone; check-unit, check-blackbox, check-scripts for a part of them'
 	@echo 'make asan        build and test under address, undefined-behaviour and leak sanitizers'
+	@echo 'make valgrind    unit tests and a server under memcheck (docs/robustness.md)'
+	@echo 'make analyze     the static analyzers of gcc and clang'
+	@echo 'make refcount    reference counts of 10,000 activations, in the debug build of Python'
+	@echo 'make coverage    branches of the C code that the tests take'
 	@echo 'make lint        clang-format, clang-tidy, cppcheck, shellcheck, flake8, mypy'
 	@echo 'make format      clang-format, in place'
 	@echo 'make bench       measure; PEER and LAMBDA_PEER add other servers (docs/benchmark.md)'
@@ -208,6 +212,7 @@ soak: all $(BUILD)/soak-client
 		--activations $(SOAK_ACTIVATIONS) $(SOAK_FLAGS)
 
 -include test/fuzz/fuzz.mk
+-include test/analysis/analysis.mk
 
 # --- benchmark ---------------------------------------------------------------------------------------------
 
@@ -243,7 +248,7 @@ asan:
 C_FILES := $(wildcard common/*.[ch] proxy/*.[ch] pyrunner/*.[ch] test/unit/*.[ch] test/bench/*.[ch] test/fuzz/*.[ch] test/torture/*.[ch])
 C_SOURCES := $(filter %.c,$(C_FILES))
 PYTHON_FILES := $(wildcard proxy/*.py) pyrunner/embed.py pyrunner/pyaction_bootstrap $(wildcard scripts/*.py) scripts/invoke scripts/package \
-	test/bench test/blackbox test/scripts test/unit/bootstrap test/image test/fuzz test/torture images/check-imports images/pip \
+	test/bench test/blackbox test/scripts test/unit/bootstrap test/image test/fuzz test/analysis test/torture images/check-imports images/pip \
 	scripts/make-sbom
 SHELL_FILES := .ci/run pyrunner/find-python scripts/install-packages scripts/serve-example scripts/check-run \
 	images/lock images/install images/pip/install images/pip/pip scripts/make-dist test/image/blackbox test/image/fresh

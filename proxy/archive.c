@@ -381,6 +381,7 @@ int archive_unpack(
 		return err_errno(err, -ENOMEM, "cannot unpack the archive");
 	r = open_archive(data, length, &archive, err);
 	if (r < 0)
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): not lost, it has a cleanup attribute. */
 		return r;
 	unpacking.archive = archive;
 	umask_before = umask(0); /* it must not take what the archive gives */

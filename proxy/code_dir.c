@@ -173,6 +173,7 @@ int code_dir_new(struct code_dir **ret_dir, const char *parent, const struct use
 	dir->user = user;
 	dir->unpacking.message_fd = -1;
 	if (asprintf(&path, "%s/pyaction-XXXXXX", parent) < 0)
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): not lost, it has a cleanup attribute. */
 		return err_errno(err, -ENOMEM, "cannot make a directory for the code");
 	if (mkdtemp(path) == NULL)
 		return err_errno(err, -errno,

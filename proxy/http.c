@@ -240,6 +240,7 @@ void http_set_header(struct http_request *request, const char *name, const char 
 	char *value_copy = name_copy != NULL ? strdup(value) : NULL;
 
 	if (value_copy == NULL)
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): not lost, it has a cleanup attribute. */
 		return;
 	request->headers[request->header_count].name = steal_ptr(&name_copy);
 	request->headers[request->header_count++].value = value_copy;

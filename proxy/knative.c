@@ -315,6 +315,7 @@ static void add_header(void *context, const char *name, const char *value)
 	before = cJSON_GetObjectItemCaseSensitive(headers, lower);
 	if (before == NULL)
 		(void) cJSON_AddStringToObject(headers, lower, value);
+	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): not lost, it has a cleanup attribute. */
 	else if (asprintf(&list, "%s, %s", before->valuestring, value) >= 0)
 		(void) cJSON_SetValuestring(before, list);
 }

@@ -162,6 +162,7 @@ int loop_new(struct loop **ret_loop, struct err *err)
 	loop->signals.fd = -1;
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (loop->epoll_fd < 0)
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): not lost, it has a cleanup attribute. */
 		return err_errno(err, -errno, "cannot make the event loop");
 
 	loop->may_look = has_second_processor();

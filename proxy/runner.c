@@ -361,6 +361,7 @@ static int start_process(
 	};
 
 	if (null_fd < 0)
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): not lost, it has a cleanup attribute. */
 		return err_errno(err, -errno, "cannot open /dev/null");
 	if (environment == NULL)
 		return err_errno(err, -ENOMEM, "cannot start '%s'", config->path);

@@ -538,6 +538,7 @@ static PyObject *convert_number(const struct decoder *decoder, const unsigned ch
 	copy[length] = '\0';
 	if (!is_float)
 		return PyLong_FromString(copy, NULL, 10);
+	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): not lost, it has a cleanup attribute. */
 	value = PyOS_string_to_double(copy, NULL, NULL);
 	return PyErr_Occurred() == NULL ? PyFloat_FromDouble(value) : NULL;
 }

@@ -358,8 +358,11 @@ int main(void)
 {
 	in_child(test_descriptors, "fds 3 and 4 become high numbers, closed on exec");
 	in_child(test_fork, "a forked process has none of them, its parent still has");
-	is_int(open_with_limit(64), 0, "a limit of 64 descriptors");
-	is_int(open_with_limit(1001), 0, "a limit just below the numbers it prefers");
+	/* valgrind keeps the highest numbers for itself, and tells a limit without them. */
+	if (getenv("PYACTION_VALGRIND") == NULL) {
+		is_int(open_with_limit(64), 0, "a limit of 64 descriptors");
+		is_int(open_with_limit(1001), 0, "a limit just below the numbers it prefers");
+	}
 	test_no_pipes();
 	in_child(test_lines, "lines, several in one read, and split ones");
 	in_child(test_end, "the end in the middle of a line");

@@ -1,0 +1,38 @@
+/*
+ * Linked into everything that make coverage builds: writes gcov's counters out where exit() would not.
+ *
+ * gcov writes them at exit() and before exec. Much of this project ends otherwise: a runner is killed between two
+ * activations, a function calls os._exit(), a child of a test ends with _exit(). So they are written at _exit(), and
+ * by a runner whenever it waits for a message; what it did after that and before a SIGKILL is not counted.
+ */
+#include <stddef.h>
+
+struct channel;
+
+void __gcov_dump(void);
+void __gcov_reset(void);
+
+_Noreturn void __real__exit(int status);
+_Noreturn void __wrap__exit(int status);
+/* Not in every program. */
+int __real_channel_read_line(struct channel *channel, const char **ret_line, size_t *ret_length) __attribute__((weak));
+int __wrap_channel_read_line(struct channel *channel, const char **ret_line, size_t *ret_length);
+
+/* A dump does not begin again by itself, and adds to what is in the files. */
+static void dump(void)
+{
+	__gcov_dump();
+	__gcov_reset();
+}
+
+void __wrap__exit(int status)
+{
+	dump();
+	__real__exit(status);
+}
+
+int __wrap_channel_read_line(struct channel *channel, const char **ret_line, size_t *ret_length)
+{
+	dump();
+	return __real_channel_read_line(channel, ret_line, ret_length);
+}
