@@ -28,7 +28,7 @@ from blackbox import harness
 from . import machine
 from .faults import SERVING, TIMEOUT_S
 from .init_faults import INIT, disturb_init, init_plan
-from .life import Life, Plan
+from .life import LIVING, Life, Plan
 
 #: Of all faults, those that happen to an /init.
 INIT_SHARE = 0.08
@@ -245,7 +245,12 @@ def work(seed: str, faults: int, kinds: List[str], directory: str) -> Report:
     place.mkdir()
     place.chmod(0o755)
     worker = Worker(seed, faults, kinds, place)
-    asyncio.run(worker.run())
+    machine.end_with_parent()
+    try:
+        asyncio.run(worker.run())
+    finally:
+        for pid in LIVING:
+            machine.kill_tree(pid)
     return worker.report
 
 

@@ -29,6 +29,10 @@ GROWTH_KB = 2048
 TRIM_SECONDS = 0.3
 
 
+#: Servers that have not been finished: not to be left behind when a run is broken off.
+LIVING: Set[int] = set()
+
+
 @dataclasses.dataclass
 class Plan:
     """How a server is set up.
@@ -81,6 +85,7 @@ class Life:
         self._loading = False
         self.server = Server(directory, self._settings())
         self.pid = self.server.pid
+        LIVING.add(self.pid)
         self.streams: List[Stream] = []
         self.readers: List[Reader] = []
         self.baseline_kb = 0
@@ -372,6 +377,7 @@ class Life:
         self.stopped = self.stopped or time.monotonic()
         for reader in self.readers:
             reader.go_on()
+        LIVING.discard(self.pid)
         try:
             await loop.run_in_executor(None, self.server.finish)
         except AssertionError as error:

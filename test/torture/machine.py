@@ -6,12 +6,15 @@ import os
 import pathlib
 import resource
 import shutil
+import signal
 import subprocess
+import sys
 from typing import Dict, List, Optional, Tuple
 
 from blackbox.harness import may_watch
 
 CLONE_NEWNS = 0x00020000  # <sched.h>
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 MS_REC, MS_PRIVATE = 0x4000, 1 << 18  # <sys/mount.h>
 
 
@@ -106,6 +109,19 @@ def tree(pid: int) -> List[int]:
     for child in found:
         found += children(child)
     return found
+
+
+def end_with_parent() -> None:
+    """SIGTERM for this process when its parent ends, and an orderly end by SIGTERM."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+
+def kill_tree(pid: int) -> None:
+    """Kill a process and all below it."""
+    for one in tree(pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
 
 
 def can_mount() -> bool:
