@@ -435,7 +435,7 @@ def _audit_deaths(life: Life) -> Iterator[str]:
     died = [one for one in life.ledger.requests
             if one.label in ("400 exited", "400 protocol", "502 init", "500 bad reply")
             and not one.shape.do and not life.is_short(one)]
-    interrupted = [one for one in life.ledger.requests if one.label == "502 interrupted"]
+    interrupted = [one for one in life.ledger.requests if one.label == "502 interrupted" and not one.shape.do]
     if len(died) > life.lethal:
         yield f"{len(died)} activations died of {life.lethal} causes"
     if len(interrupted) > life.interrupts:

@@ -6,7 +6,7 @@
  * part it prints one JSON object: how many requests of each kind there were, bytes of bodies sent, and the latencies in
  * microseconds of the small ones; and goes on when it gets a line on stdin. The first answer that is not the expected
  * one ends it with a message and status 1. The kinds and how often they come are in the table below; what ends the
- * process of the function comes in the middle tenth only, so that a process of it lives for hundreds of thousands of
+ * process of the function comes in the sixth tenth only, so that a process of it lives for hundreds of thousands of
  * activations before and after. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* memmem */
