@@ -312,7 +312,7 @@ class Life:
         await self.wait_for(lambda: all(machine.is_alive(pid) for pid in machine.children(self.pid)),
                             "no zombie is left")
         await self.runner()
-        kb = machine.memory_kb(self.pid)["Anonymous"]
+        kb = machine.memory_kb(self.pid)["RssAnon"]
         if not self.baseline_kb:
             self.baseline_kb = kb
             self.baseline_files = open_files(self.pid)

@@ -66,11 +66,11 @@ def runner_of(server: int) -> int:
 
 
 def memory_kb(pid: int) -> Dict[str, int]:
-    """`Rss` and `Anonymous` of /proc/PID/smaps_rollup in KB."""
+    """`VmRSS` and `RssAnon` of /proc/PID/status in KB; that can be read of another user's process, too."""
     found = {}
-    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
         words = line.split()
-        if words[0] in ("Rss:", "Anonymous:"):
+        if words[0] in ("VmRSS:", "RssAnon:"):
             found[words[0].rstrip(":")] = int(words[1])
     return found
 

@@ -14,7 +14,6 @@ import random
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from typing import Dict, Iterator, List, Optional
 
@@ -48,7 +47,7 @@ def sample(server: Server, figures: Dict[str, float]) -> Sample:
     """Look at the idle server."""
     time.sleep(IDLE_SECONDS)
     runner = int(wait_until(lambda: machine.runner_of(server.pid), "there is a runner"))
-    return Sample(figures, machine.memory_kb(server.pid)["Rss"], machine.memory_kb(runner)["Rss"], runner)
+    return Sample(figures, machine.memory_kb(server.pid)["VmRSS"], machine.memory_kb(runner)["VmRSS"], runner)
 
 
 def run_client(server: Server, client: str, activations: int, steps: int, seed: int) -> Iterator[Sample]:
@@ -194,8 +193,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
     harness.adopt_orphans()
     print(f"soak: {options.activations} requests, seed {options.seed}", flush=True)
     begin = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="soak-") as directory:
-        problems = soak(options.client, options.activations, options.seed, pathlib.Path(directory))
+    with harness.shared_directory() as directory:
+        problems = soak(options.client, options.activations, options.seed, directory)
     print(f"{time.monotonic() - begin:.0f} s, {len(problems)} problems"
           + "".join(f"\n  {problem}" for problem in problems))
     return 1 if problems else 0
