@@ -168,6 +168,7 @@ def measure(executable: str, kind: Kind, activations: int, broken: bool = False)
     """How much the count has grown in the second half of the activations. RuntimeError for an answer that is none of
     the kind's."""
     folder = Path(tempfile.mkdtemp(prefix="pyaction-refcount-"))
+    folder.chmod(0o755)  # started as root, the function is another user
     server = None
     try:
         server = Server(executable, folder, kind)

@@ -68,17 +68,18 @@ class Logs:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="pyaction-valgrind-"))
+        self.folder.chmod(0o777)  # started as root, the function is another user
 
-    def command(self, *options: str) -> List[str]:
-        """The words in front of a program."""
-        return ["valgrind", *OPTIONS, f"--log-file={self.folder}/%p.log", *options]
+    def command(self, name: str, *options: str) -> List[str]:
+        """The words in front of a program; name: its logs' own, for a child has one before exec, as another user."""
+        return ["valgrind", *OPTIONS, f"--log-file={self.folder}/{name}-%p.log", *options]
 
-    def judge(self, whole: Sequence[int]) -> List[str]:
-        """What the logs complain of; whole: the processes whose leaks count."""
+    def judge(self, whole: str) -> List[str]:
+        """What the logs complain of; whole: that of the process whose leaks count."""
         found = []
         for path in sorted(self.folder.glob("*.log")):
             text = path.read_text(errors="replace")
-            for problem in problems_of(text, int(path.stem) in whole):
+            for problem in problems_of(text, path.stem == whole):
                 found.append(f"process {path.stem}: {problem}\n{text}")
         return found
 
@@ -94,10 +95,10 @@ def run_unit(program: str) -> bool:
     """Runs one of them and prints a line, or all that is wrong."""
     logs, started = Logs(), time.monotonic()
     environment = {**os.environ, "PYACTION_VALGRIND": "1"}
-    process = subprocess.Popen(logs.command("--child-silent-after-fork=no") + [program], env=environment,
+    process = subprocess.Popen(logs.command("test", "--child-silent-after-fork=no") + [program], env=environment,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     output = process.communicate()[0]
-    found = logs.judge([process.pid])
+    found = logs.judge(f"test-{process.pid}")
     if process.returncode != 0:
         failed = [line for line in output.splitlines() if not line.startswith("ok ")]
         found.append("\n".join([f"exit status {process.returncode}", *failed]))
@@ -223,13 +224,14 @@ def ask(port: int, process: "subprocess.Popen[bytes]") -> List[str]:
 def run_server(executable: str) -> bool:
     """Runs the server and prints a line, or all that is wrong."""
     logs, work_dir, port = Logs(), Path(tempfile.mkdtemp(prefix="pyaction-valgrind-")), free_port()
+    work_dir.chmod(0o755)
     runner = work_dir / "runner"
-    words = logs.command("--suppressions=" + PYTHON_SUPPRESSIONS,
-                         f"--suppressions={ROOT}/test/analysis/valgrind.supp", "--leak-check=no", "--track-fds=no")
+    suppressions = [f"--suppressions={path}" for path in (PYTHON_SUPPRESSIONS, ROOT / "test/analysis/valgrind.supp")]
+    words = logs.command("runner", *suppressions, "--leak-check=no", "--track-fds=no")
     runner.write_text("#!/bin/sh\nexec " + " ".join(words) + f" {Path(executable).resolve().parent}/pyrunner\n")
     runner.chmod(0o755)
-    command = logs.command() + [executable, "--host", "127.0.0.1", "--port", str(port), "--scf-port", "0", "--runner",
-                                str(runner), "--work-dir", str(work_dir), "--timeout", "0", "--memory", "0"]
+    command = [*logs.command("server"), executable, "--host", "127.0.0.1", "--port", str(port), "--scf-port", "0"]
+    command += ["--runner", str(runner), "--work-dir", str(work_dir), "--timeout", "0", "--memory", "0"]
     with (work_dir / "output").open("wb") as output:
         process = subprocess.Popen(command, env={"PATH": os.environ["PATH"], "PYTHONMALLOC": "malloc"}, stdout=output,
                                    stderr=output)
@@ -240,7 +242,7 @@ def run_server(executable: str) -> bool:
             found.append(f"exit status {process.returncode}")
     finally:
         process.kill()
-    found += logs.judge([process.pid])
+    found += logs.judge(f"server-{process.pid}")
     print(f"{executable}: {len(REQUESTS)} requests, {len(list(logs.folder.iterdir()))} processes, "
           f"{'FAILED' if found else 'clean'}")
     for text in found:
