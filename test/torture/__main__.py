@@ -210,7 +210,7 @@ class Worker:
         how = life.rng.random()
         if how < 0.15:
             await life.kill_server()
-        elif how < 0.3 and life.readers:
+        elif how < 0.3 and not life.blind:
             await life.block_log()
             moment = f"{await life.stop_under_load()}, log stalled"
         else:
