@@ -316,7 +316,8 @@ def test_endless_request_line(action):
     one = action(ECHO)
     client = one.connect()
     client.send(b"POST /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n")
-    assert rest_of(client)[:13] in (b"HTTP/1.1 414 ", b"HTTP/1.1 431 ", b"")
+    # 0.9.72 answers as HTTP/1.0: it has not read the version.
+    assert rest_of(client)[:13] in (b"HTTP/1.1 414 ", b"HTTP/1.0 414 ", b"HTTP/1.1 431 ", b"")
     assert one.result({"n": 1}) == {"n": 1}
 
 

@@ -74,6 +74,9 @@ TWO_READINGS = {
 #: What libmicrohttpd 0.9 refuses itself, in HTML or in silence; all else is refused in JSON. 1.0 does more.
 REFUSED_BY_LIBRARY = ("list-of-lengths", "null-in-a-name", "line-without-a-colon")
 
+#: What 1.0 reads as one line, with blanks between its parts: of the two ways that RFC 9112, 5.2 leaves, the other one.
+UNFOLDED = ("folded-coding", "folded-length", "coding-in-a-line-that-goes-on")
+
 
 def check_refusal(one: Server, kind: str, data: bytes, statuses: Sequence[int] = (400,), by_library: bool = False
                   ) -> bytes:
@@ -96,6 +99,8 @@ def test_two_readings_are_refused(action):
     """400, and the end of the connection: what follows is never looked at."""
     one = action(CODE)
     for kind, data in TWO_READINGS.items():
+        if kind in UNFOLDED and not OLD:
+            continue
         answer = check_refusal(one, kind, data, by_library=kind in REFUSED_BY_LIBRARY)
         if OLD and kind not in REFUSED_BY_LIBRARY:
             error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
