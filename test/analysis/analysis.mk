@@ -25,7 +25,8 @@ coverage:
 
 coverage-tests: all $(UNIT_TESTS) $(FUZZ_REPLAYS)
 	find $(BUILD) -name '*.gcda' -delete
-	find $(BUILD)/obj -name '*.gcno' | sed 's/gcno$$/gcda/' | xargs -I{} install -m 666 /dev/null {}
+	find $(BUILD) -name '*.gcno' | sed 's/gcno$$/gcda/' | xargs touch
+	find $(BUILD) -name '*.gcda' | xargs chmod 666
 	$(MAKE) -s --no-print-directory check
 
 coverage-report:
