@@ -115,6 +115,8 @@ async def send_signal(life: Life) -> str:
         send(pid, signal.SIGCONT)
     elif number not in HARMLESS and number != signal.SIGINT:
         await life.wait_for(lambda: not machine.is_alive(pid), f"signal {number} ends the process")
+    else:  # a process that is being hit may take one more message with it
+        await life.wait_for(lambda: machine.has_taken(pid, number), f"signal {number} arrives")
     await finish_task(life, task)
     return moment
 

@@ -36,8 +36,10 @@ async def signal_runner(life: Life) -> str:
         await pause(life.rng, 30)
         send(pid, signal.SIGCONT)
     elif pid and number not in HARMLESS and number != signal.SIGINT:
-        # A process that has been hit may take one more message with it.
+        # A process that is being hit may take one more message with it.
         await life.wait_for(lambda: not machine.is_alive(pid), f"signal {number} ends the process")
+    elif pid:
+        await life.wait_for(lambda: machine.has_taken(pid, number), f"signal {number} arrives")
     return "import"
 
 

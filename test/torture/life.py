@@ -293,7 +293,12 @@ class Life:
             LOST_AFTER)
 
     async def probe(self) -> float:
-        """The request after a fault: it must succeed. Returns the seconds it took."""
+        """The request after a fault: it must succeed. Returns the seconds it took.
+
+        Whatever was sent has arrived before, for a process that is being hit may take one more message with it.
+        """
+        await self.wait_for(lambda: all(machine.has_taken(pid, signal.SIGINT) for pid in machine.children(self.pid)),
+                            "all signals have arrived", LOST_AFTER)
         begin = time.monotonic()
         request = await self.request(Shape(size=10, out=10))
         if request.label != "200":

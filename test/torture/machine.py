@@ -50,6 +50,17 @@ def is_alive(pid: int) -> bool:
     return found is not None and found[1][0] not in "ZX"
 
 
+def has_taken(pid: int, number: int) -> bool:
+    """Whether a signal that was sent to a process is no longer on its way; a deadly one is while it dies."""
+    try:
+        lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return True
+    bits = (1 << (number - 1)) | (1 << (signal.SIGKILL - 1))
+    masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd:", "ShdPnd:"))]
+    return not is_alive(pid) or not any(mask & bits for mask in masks)
+
+
 def runner_of(server: int) -> int:
     """The live process that runs the function for this proxy, 0 while there is none.
 
