@@ -264,7 +264,7 @@ static bool work_dir_is_empty(void)
 static int fill_code_dir(struct err *err)
 {
 	struct code_dir *dir = NULL;
-	char to[PATH_MAX];
+	char to[PATH_MAX] = "", below[PATH_MAX + 8];
 	int r = code_dir_new(&dir, work_dir, NULL, err);
 
 	if (r == 0)
@@ -283,6 +283,9 @@ static int fill_code_dir(struct err *err)
 	fail_calls_hold(true);
 	/* Removing it is as far as that is possible: what is left of a failure is not this one's fault. */
 	(void) chmod(path_of("work"), 0700);
+	(void) snprintf(below, sizeof(below), "%s/below", to);
+	(void) chmod(below, 0700);
+	(void) chmod(path_of("work/tree/below"), 0700);
 	tree_empty(work_dir);
 	if (!work_dir_is_empty())
 		r = broken(err, "the work directory is not empty");

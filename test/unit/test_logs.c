@@ -462,8 +462,12 @@ static void test_stolen_output(void)
 	logs_end_activation(test.logs, true, on_done, &test);
 	(void) snprintf(path, sizeof(path), "/proc/self/fd/%d", logs_stdout_fd(test.logs));
 	thief = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	ok(read(thief, stolen, 1 << 20) > 0, "output is stolen that the activation's end waits for");
-	fd_close(thief);
+	if (thief < 0 && errno == EACCES)
+		ok(true, "output is stolen # SKIP only root opens the pipe again");
+	else
+		ok(read(thief, stolen, 1 << 20) > 0, "output is stolen that the activation's end waits for");
+	if (thief >= 0)
+		fd_close(thief);
 	reader_start(&test.out);
 	ok(run_until(test.loop, &test.done), "... it comes all the same");
 	free(text);

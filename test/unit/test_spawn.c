@@ -259,7 +259,7 @@ static void test_user(void)
 {
 	static const struct user user = { .other = true, .strip = true, .uid = 4711, .gid = 4712 };
 	const char *const argv[] = { self, "report", "-", NULL };
-	struct loop *loop = make_loop();
+	struct loop *loop;
 	char report[4000] = "";
 	struct ending ending;
 	struct err err;
@@ -271,6 +271,7 @@ static void test_user(void)
 	}
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		bail_out("no pipe");
+	loop = make_loop();
 	const int fds[] = { 0, pipe_fds[1], 2 };
 	const struct spawn spawn = {
 		.argv = argv, .environment = no_environment, .fds = fds, .fd_count = 3, .user = &user
