@@ -8,12 +8,11 @@ from __future__ import annotations
 import pathlib
 import re
 import shlex
-import tempfile
 import time
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import workload
-from container import BenchError, Container, free_port
+from container import BenchError, Container, free_port, make_directory
 from server import (
     FULL, Counts, Figures, Material, Measurement, Row, Server, Steps, connection_rows, kept_connection, new_connections
 )
@@ -97,7 +96,7 @@ class LambdaMaterial(Material):
 
     def command(self, template: str, function: str) -> str:
         """The command with a new folder of the code, its handler, and a second free port where it wants one."""
-        folder = tempfile.mkdtemp(prefix="code-", dir=self._directory)
+        folder = make_directory(self._directory, "code-")
         pathlib.Path(folder, "lambda_function.py").write_text(self.codes[function], "utf-8")
         parts = {"{code}": shlex.quote(folder), "{handler}": HANDLER, "{second_port}": str(free_port())}
         for name, value in parts.items():

@@ -351,6 +351,7 @@ def main() -> int:
         os.sched_setaffinity(0, arguments.cpus)  # inherited by all that is started
     facts = machine_facts()
     with tempfile.TemporaryDirectory(prefix="pyaction-bench-") as temporary:
+        os.chmod(temporary, 0o755)  # as make_directory() does
         contests = make_contests(arguments, pathlib.Path(temporary))
         try:
             run_rounds(contests, arguments.rounds, QUICK if arguments.quick else FULL)

@@ -111,6 +111,13 @@ def _resolve(command: List[str]) -> List[str]:
     return [os.path.abspath(program)] + command[1:]
 
 
+def make_directory(parent: pathlib.Path, prefix: str = "") -> str:
+    """A new directory below one, also for servers that run functions as another user."""
+    directory = tempfile.mkdtemp(prefix=prefix, dir=parent)
+    os.chmod(directory, 0o755)
+    return directory
+
+
 class Container:
     """A server process in an empty directory, with a clean environment, a free port and its output drained.
 
@@ -125,7 +132,7 @@ class Container:
     def __init__(self, command: str, parent: pathlib.Path, port: Optional[int] = None) -> None:
         self.port = port or free_port()
         self._command = _resolve(shlex.split(command.replace("{port}", str(self.port))))
-        self._directory = tempfile.mkdtemp(dir=parent)
+        self._directory = make_directory(parent)
         # What a container image sets, and no PYTHON* variable of the developer's shell.
         environment = {"PATH": _CONTAINER_PATH, "HOME": self._directory, "TMPDIR": self._directory, "LANG": "C.UTF-8"}
         self.started_ns = time.monotonic_ns()
