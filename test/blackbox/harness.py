@@ -28,6 +28,8 @@ PYTHON = "/usr/bin/python3"
 
 #: Sanitizers make everything slower; they must not make tests wrong.
 SANITIZED = os.environ.get("PYACTION_SANITIZED") == "1"
+#: Whether its processes write files when they end, to count branches.
+COUNTED = os.environ.get("PYACTION_UNHARDENED") == "1"
 #: Seconds from SIGTERM to the exit of the server.  Source: issue "stops within a second".
 STOP_SECONDS = 3.0 if SANITIZED else 1.0
 #: Seconds after which any single wait counts as a hang.

@@ -13,8 +13,8 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 
-from .harness import EXECUTABLE, LAMBDA_PATH, MARKER, PATIENCE, PYTHON, ROOT, Server, base_environment, free_port
-from .harness import http_request, wait_until
+from .harness import COUNTED, EXECUTABLE, LAMBDA_PATH, MARKER, PATIENCE, PYTHON, ROOT, Server, base_environment
+from .harness import free_port, http_request, wait_until
 
 CODE = """
 import os, sys
@@ -427,6 +427,7 @@ def test_full_disk(server):
     assert one.run({"n": 1}).json == {"n": 1}
 
 
+@pytest.mark.skipif(COUNTED, reason="the limit keeps the counts of branches from being written")
 def test_limit_of_file_sizes(logging):
     """RLIMIT_FSIZE: the signal that says so must not end the server. Lines are whole again when there is room."""
     one = logging("debug", wrapper=["prlimit", "--fsize=5000:unlimited"])
@@ -442,6 +443,7 @@ def test_limit_of_file_sizes(logging):
     assert len(torn) <= 1
 
 
+@pytest.mark.skipif(COUNTED, reason="the limit keeps the counts of branches from being written")
 def test_limit_of_file_sizes_at_the_first_line(logging):
     one = logging("debug", wrapper=["prlimit", "--fsize=0:unlimited"])
     assert one.run({}).status == 500
