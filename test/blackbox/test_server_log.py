@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List
 import pytest
 
 from .harness import COUNTED, EXECUTABLE, LAMBDA_PATH, MARKER, PATIENCE, PYTHON, ROOT, Server, base_environment
-from .harness import free_port, http_request, wait_until
+from .harness import Client, free_port, http_request, wait_until
 
 CODE = """
 import os, sys
@@ -358,28 +358,47 @@ def test_bad_place(place):
     assert re.fullmatch(rf"pyaction: cannot [a-z ]+ --log-file \(PYACTION_LOG_FILE\) '{place}': .+\n", done.stderr)
 
 
+#: Tells what its process has open, and what a program has that it starts.
+FILES_OF = """
+import os, subprocess
+
+LIST = "ls -l /proc/self/fd"
+
+def main(event):
+    paths = ["/proc/self/fd/" + fd for fd in os.listdir("/proc/self/fd")]
+    mine = [os.readlink(path) for path in paths if os.path.islink(path)]  # the listing's own is closed
+    return {"function": mine, "child": subprocess.check_output(["sh", "-c", LIST]).decode().split()}
+"""
+
+
 def test_descriptor(tmp_path):
     """fd:N: and neither the runner nor what it starts has it."""
     read_end, write_end = os.pipe()
     code = tmp_path / "app.py"
-    code.write_text("import os\ndef main(event):\n    return {'fds': os.listdir('/proc/self/fd')}\n")
+    code.write_text(FILES_OF)
     port = free_port()
-    with subprocess.Popen(
+    process = subprocess.Popen(
         [str(EXECUTABLE), "--host", "127.0.0.1", "--port", str(port), "--code", str(code), "--log-file",
          f"fd:{write_end}", "--log-format", "json"],
         stdin=subprocess.DEVNULL, pass_fds=[write_end], env=base_environment(),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    ) as process:
-        os.close(write_end)
+    )
+    os.close(write_end)
+    try:
         with open(read_end, encoding="utf-8") as lines:
             assert json.loads(lines.readline())["event"] == "server_started"
-            started = json.loads(lines.readline())
-            assert started["event"] == "runner_started"
-            held = [os.readlink(f"/proc/{started['pid']}/fd/{fd}") for fd in os.listdir(f"/proc/{started['pid']}/fd")]
-            assert os.readlink(f"/proc/self/fd/{read_end}") not in held
+            while json.loads(lines.readline())["event"] != "listening":
+                pass
+            with contextlib.closing(Client(port)) as client:
+                held = client.request("POST", "/run", b"{}").json
+            place = os.readlink(f"/proc/self/fd/{read_end}")
+            assert held["function"] and place not in held["function"] + held["child"]
             process.send_signal(signal.SIGTERM)
             assert json.loads(lines.read().splitlines()[-1])["event"] == "server_stopped"
         assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_moved_and_cut(logging):
