@@ -29,8 +29,9 @@ IDLE_SECONDS = 0.3
 #: KB that the proxy may grow by after the first step; the runner, whose allocator fragments; and either, of what it
 #: had before a payload of 10 MB.
 PROXY_GROWTH_KB, RUNNER_GROWTH_KB, LARGE_KB = 1024, 2048, 2048
-#: The median of the last tenth may be so many times that of the first.
-SLOWER = 1.5
+#: The median of the last tenth may be so many times that of the slowest in the first half: on a machine with few
+#: processors a small request takes twice as long where the scheduler spreads the processes, which it does by turns.
+SLOWER = 1.25
 
 
 @dataclasses.dataclass
@@ -132,9 +133,11 @@ def check_large_payload(server: Server) -> Iterator[str]:
 def check_latency(samples: List[Sample]) -> Iterator[str]:
     """At the end as at the start."""
     parts = tenths(samples)
-    first, last = latency(parts[0], "p50_us"), latency(parts[-1], "p50_us")
-    if last > first * SLOWER:
-        yield f"the median latency of small requests was {first:.0f} us in the first tenth, {last:.0f} us in the last"
+    before = max(latency(part, "p50_us") for part in parts[:max(1, len(parts) // 2)])
+    last = latency(parts[-1], "p50_us")
+    if last > before * SLOWER:
+        yield (f"the median latency of small requests was at most {before:.0f} us in a tenth of the first half, "
+               f"{last:.0f} us in the last")
 
 
 def print_tenths(samples: List[Sample]) -> None:

@@ -113,6 +113,7 @@ static void test_free(struct loop *loop)
 	ok(waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD, "... likewise");
 	ok(access("begun", F_OK) < 0, "... and was not told to");
 	(void) unlink("ended"); /* it may have come so far before it was killed */
+	(void) unlink("stopped");
 }
 
 static void test_early_end(struct loop *loop)
