@@ -448,7 +448,7 @@ async def few_descriptors(life: Life) -> str:
     """The proxy can open no more files: not for connections, not for a runner."""
     before = machine.soft_limit(life.pid, resource.RLIMIT_NOFILE)
     shortage = life.short()
-    used = len(os.listdir(f"/proc/{life.pid}/fd"))
+    used = machine.open_count(life.pid)
     machine.set_limit(life.pid, resource.RLIMIT_NOFILE, used + life.rng.randrange(4))
     moment = "connect"
     if life.rng.random() < 0.7:

@@ -1,7 +1,6 @@
 """Faults while the code is loaded: a new server for each, since a server takes its code once."""
 
 import asyncio
-import os
 import pathlib
 import random
 import resource
@@ -93,7 +92,7 @@ async def no_large_files(life: Life) -> str:
 async def few_descriptors(life: Life) -> str:
     """No more files can be opened by the proxy."""
     before = machine.soft_limit(life.pid, resource.RLIMIT_NOFILE)
-    used = len(os.listdir(f"/proc/{life.pid}/fd"))
+    used = machine.open_count(life.pid)
     machine.set_limit(life.pid, resource.RLIMIT_NOFILE, used + life.rng.randrange(5))
     await pause(life.rng, 60)
     await restore(life, {resource.RLIMIT_NOFILE: before})
