@@ -544,6 +544,54 @@ def test_port_9000_that_is_taken(function):
         assert "9000" in one.err.text() and "--scf-port" in one.err.text()
 
 
+# --- what Tencent's local tool, its gateways and its custom runtimes have to do with this door
+
+
+def test_failure_has_the_lines_of_the_cloud_not_of_the_local_tool(function):
+    """T46: of a function that raises, Tencent's (dead) local tool logs no END, and the document as Python writes a
+    dict, on stderr. The cloud ends every call with END and Report, and its document is JSON."""
+    one = function({NAME: "def main_handler(event, context):\n    raise ValueError('boom')\n"})
+    document = one.event_invoke({}, X_Scf_Request_Id="x").json
+    assert (document["errorCode"], document["errorMessage"]) == (1, "user code exception caught")
+    start, *rest, error, end, report = lines_of(one, "x").splitlines()
+    assert (start, end) == ("START RequestId:x", "END RequestId:x")
+    assert re.fullmatch(REPORT.replace("{id}", "x"), report + "\n")
+    assert len(rest) == 1 and rest[0].startswith("Init Report RequestId: x ")
+    assert json.loads(error[len("ERROR RequestId:x Result:"):]) == document
+    assert one.err.text() == document["stackTrace"] + "\n"  # the traceback, and nothing of the document
+
+
+@pytest.mark.parametrize(
+    ("result", "passed_on"),
+    [
+        pytest.param("'plain'", b'"plain"', id="T49"),
+        pytest.param("{'a': 1}", b'{"a": 1}', id="T50"),
+        pytest.param(
+            "{'isBase64Encoded': False, 'statusCode': 404, 'headers': {'X-Mine': '1'}, 'body': 'no'}",
+            b'{"isBase64Encoded": false, "statusCode": 404, "headers": {"X-Mine": "1"}, "body": "no"}',
+            id="response-of-a-web-function",
+        ),
+    ],
+)
+def test_gateways_get_the_result_as_it_is(function, result, passed_on):
+    """T49, T50: to make a web response of a result, or to refuse one (T49: errno 403 of the API gateway in integrated
+    mode), is for the gateway or function URL in front. What it is given is the function's JSON, as to any caller."""
+    one = function({NAME: f"def main_handler(event, context):\n    return {result}\n"})
+    answer = one.event_invoke({"httpMethod": "GET", "path": "/", "headers": {}, "queryString": {}, "body": ""})
+    assert (answer.status, answer.headers["content-type"], answer.body) == (200, "application/json", passed_on)
+    assert "x-mine" not in answer.headers
+
+
+def test_custom_runtime_api_is_not_served(worker):
+    """T52: a custom runtime asks the cloud for its events. This server is asked, by the cloud, and says so; the second
+    time as the first, and no event is lost by it."""
+    for _ in range(2):
+        answer = worker.request("GET", "/runtime/invocation/next")
+        assert (answer.status, answer.headers["content-type"]) == (404, "application/json")
+        assert "/runtime/invocation/next" in answer.error and SCF_PATH in answer.error
+    assert worker.event_invoke({}).json["runs"] == 1
+
+
 # --- several at once
 
 
