@@ -60,6 +60,7 @@ struct http_connection {
 	struct http_connection *next_ended;
 	bool chunked;       /* the request that is arriving */
 	bool answered;      /* there has been a request */
+	bool given_up;      /* by us; what it has sent and MHD has not seen yet is not run */
 	uint64_t delivered; /* bytes that have been shown by MHD: header blocks and bodies */
 };
 
@@ -99,27 +100,42 @@ struct http_request {
 /* --- clients that are given up ----------------------------------------------------------------------- */
 
 /* An answer to a request that MHD is still reading, and takes none to; written where it writes nothing then. */
-static void send_refusal(int fd, const char *status, const char *text)
+static void send_refusal(int fd, enum http_status status, const char *text)
 {
 	char answer[ERR_TEXT_MAX + 256];
 	size_t length;
 	cleanup_free char *body = json_error_document(text, &length);
 	int used = snprintf(answer, sizeof(answer),
-		"HTTP/1.1 %s\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-		status, body != NULL ? length : 0, body != NULL ? body : "");
+		"HTTP/1.1 %u %s\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+		(unsigned) status, MHD_get_reason_phrase_for(status), body != NULL ? length : 0,
+		body != NULL ? body : "");
 
 	(void) send(fd, answer, (size_t) used, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-/* Ends a connection on which no answer is under way, with status and text where that is not NULL; or one whose client
- * does not take its answer. MHD sees the end of the stream, and where it does not read, closes it a second later. */
-static void drop(struct http_connection *connection, const char *status, const char *text)
+/* An answer for which there is no struct http_request. */
+static void note_refusal(struct http_server *server, unsigned status, const char *text)
+{
+	if (status < HTTP_STATUSES)
+		server->metrics.answers[status]++;
+	server_log(EVENT_REQUEST_REFUSED, LOG_NUMBER("status", status), LOG_TEXT("error", text));
+}
+
+/* Ends a connection on which no answer is under way, or whose client does not take its answer. MHD sees the end of the
+ * stream, and where it does not read, closes it a second later. */
+static void drop(struct http_connection *connection)
 {
 	clients_remove(&connection->server->clients, &connection->client);
-	if (status != NULL)
-		send_refusal(connection->client.fd, status, text);
+	connection->given_up = true;
 	(void) shutdown(connection->client.fd, SHUT_RDWR);
 	(void) MHD_set_connection_option(connection->mhd, MHD_CONNECTION_OPTION_TIMEOUT, 1U);
+}
+
+static void refuse(struct http_connection *connection, enum http_status status, const char *text)
+{
+	send_refusal(connection->client.fd, status, text);
+	note_refusal(connection->server, status, text);
+	drop(connection);
 }
 
 static void on_late(void *context UTIL_UNUSED, struct client *client, enum client_phase phase)
@@ -131,8 +147,11 @@ static void on_late(void *context UTIL_UNUSED, struct client *client, enum clien
 		(phase == CLIENT_IDLE && !connection->answered && client_count_bytes(client, &received, &taken) &&
 			received > 0);
 
-	drop(connection, has_begun ? "408 Request Timeout" : NULL,
-		"The request did not arrive in time (--client-timeout, PYACTION_CLIENT_TIMEOUT).");
+	if (has_begun)
+		refuse(connection, HTTP_REQUEST_TIMEOUT,
+			"The request did not arrive in time (--client-timeout, PYACTION_CLIENT_TIMEOUT).");
+	else
+		drop(connection);
 }
 
 /* Where answers that are not taken fill it. The memory is free when MHD has seen it. */
@@ -141,7 +160,7 @@ static void make_room(struct http_server *server)
 	struct client *client = clients_oldest(&server->clients, CLIENT_RECEIVING);
 
 	if (server->held > server->max_held && client != NULL)
-		drop((struct http_connection *) client, NULL, NULL);
+		drop((struct http_connection *) client);
 }
 
 /* --- the request's side ------------------------------------------------------------------------------ */
@@ -579,6 +598,11 @@ static void suspend(struct http_request *request)
 		request->connection, MHD_CONNECTION_OPTION_TIMEOUT, request->server->idle_s + 1);
 }
 
+static bool is_given_up(const struct http_request *request)
+{
+	return request->peer != NULL && request->peer->given_up;
+}
+
 static enum MHD_Result request_complete(struct http_request *request)
 {
 	struct http_server *server = request->server;
@@ -621,13 +645,15 @@ static void note_headers(struct http_request *request)
 static enum MHD_Result on_mhd_request(void *context, struct MHD_Connection *connection, const char *url,
 	const char *method, const char *version UTIL_UNUSED, const char *upload, size_t *upload_size, void **slot)
 {
-	struct http_request *request = *slot;
+	bool first = *slot == NULL;
+	struct http_request *request = first ? request_new(context, connection, url, method) : *slot;
 
-	if (request == NULL) {
-		request = request_new(context, connection, url, method);
-		if (request == NULL)
-			return MHD_NO;
-		*slot = request;
+	if (request == NULL)
+		return MHD_NO;
+	*slot = request;
+	if (request->state == REQUEST_READING && is_given_up(request))
+		return MHD_NO;
+	if (first) {
 		note_headers(request);
 		headers_arrived(request);
 		return request->state == REQUEST_ANSWERED ? queue_answer(request) : MHD_YES;
@@ -649,6 +675,8 @@ static void note_client_gone(struct http_server *server, const struct http_reque
 {
 	bool early = request->state == REQUEST_READING;
 
+	if (early && is_given_up(request))
+		return;
 	if (early)
 		server->metrics.gone_early++;
 	else
@@ -731,9 +759,9 @@ static void make_room_for_connections(struct http_server *server)
 	if (server->connections + free <= server->max_connections)
 		return;
 	if (idle != NULL && (sending == NULL || idle->due_ms <= sending->due_ms))
-		drop((struct http_connection *) idle, NULL, NULL);
+		drop((struct http_connection *) idle);
 	else if (sending != NULL)
-		drop((struct http_connection *) sending, "503 Service Unavailable", "There are too many connections.");
+		refuse((struct http_connection *) sending, HTTP_SERVICE_UNAVAILABLE, "There are too many connections.");
 }
 
 static void connection_opened(struct http_server *server, struct MHD_Connection *mhd, void **slot)
@@ -789,7 +817,7 @@ static void *on_mhd_target(void *context UTIL_UNUSED, const char *target, struct
 	while (at != NULL && (at = strchr(at + 1, '&')) != NULL)
 		arguments++;
 	if (arguments > LIMIT_QUERY_ARGUMENTS && peer != NULL)
-		drop(peer, "414 URI Too Long", "The query has too many arguments.");
+		refuse(peer, HTTP_URI_TOO_LONG, "The query has too many arguments.");
 	return NULL;
 }
 
@@ -804,6 +832,15 @@ static void on_mhd_panic(void *context UTIL_UNUSED, const char *file UTIL_UNUSED
 	const char *reason UTIL_UNUSED)
 {
 	abort();
+}
+
+/* What MHD would print to stderr, which is the function's. Where it answers by itself, it tells nobody else. */
+static void on_mhd_message(void *context, const char *format, va_list args)
+{
+	static const char refusal[] = "Error processing request (HTTP response code is %u ";
+
+	if (strncmp(format, refusal, sizeof(refusal) - 1) == 0)
+		note_refusal(context, va_arg(args, unsigned), "refused by libmicrohttpd");
 }
 
 /* MHD (before 1.0) wants turn after turn where it waits for the end of a line that is as long as its buffer: of one with
@@ -829,7 +866,7 @@ static void end_endless_turns(struct http_server *server)
 		(void) ioctl(connection->client.fd, FIONREAD, &unread);
 		if (connection->chunked && client_count_bytes(&connection->client, &received, &taken) &&
 			received - (uint64_t) unread > connection->delivered + LIMIT_CHUNK_LINE)
-			drop(connection, "400 Bad Request", "The line with the size of a chunk does not end.");
+			refuse(connection, HTTP_BAD_REQUEST, "The line with the size of a chunk does not end.");
 	}
 }
 
@@ -1000,12 +1037,13 @@ int http_start(struct http_server **ret_server, struct loop *loop, const struct 
 		return r;
 
 	MHD_set_panic_func(on_mhd_panic, NULL);
-	server->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_mhd_request,
-		server, MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_COMPAT_SIGPIPE_OPTION, MHD_OPTION_NOTIFY_COMPLETED,
-		on_mhd_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_mhd_connection, server,
-		MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_URI_LOG_CALLBACK, on_mhd_target, server,
-		MHD_OPTION_CONNECTION_TIMEOUT, server->idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		LIMIT_CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT, server->max_connections, MHD_OPTION_END);
+	server->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+		on_mhd_request, server, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_message, server, MHD_OPTION_LISTEN_SOCKET,
+		listen_fd, MHD_COMPAT_SIGPIPE_OPTION, MHD_OPTION_NOTIFY_COMPLETED, on_mhd_completed, server,
+		MHD_OPTION_NOTIFY_CONNECTION, on_mhd_connection, server, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
+		MHD_OPTION_URI_LOG_CALLBACK, on_mhd_target, server, MHD_OPTION_CONNECTION_TIMEOUT, server->idle_s,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, LIMIT_CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
+		server->max_connections, MHD_OPTION_END);
 	if (server->daemon == NULL) {
 		fd_close(listen_fd);
 		return err_set(err, -EIO, "cannot start the HTTP server");

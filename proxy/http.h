@@ -43,7 +43,7 @@ enum { HTTP_STATUSES = 600 };
 
 /* What has been, since the start. */
 struct http_metrics {
-	uint64_t answers[HTTP_STATUSES]; /* by status; those that libmicrohttpd gives by itself are not among them */
+	uint64_t answers[HTTP_STATUSES]; /* by status; those that libmicrohttpd gives by itself are among them */
 	uint64_t gone_early;             /* clients that went away before the end of their request */
 	uint64_t gone_late;              /* or before the end of its answer */
 };
@@ -70,7 +70,9 @@ enum http_status {
 	HTTP_FORBIDDEN = 403,
 	HTTP_NOT_FOUND = 404,
 	HTTP_METHOD_NOT_ALLOWED = 405,
+	HTTP_REQUEST_TIMEOUT = 408,
 	HTTP_CONTENT_TOO_LARGE = 413,
+	HTTP_URI_TOO_LONG = 414,
 	HTTP_TOO_MANY_REQUESTS = 429,
 	HTTP_INTERNAL_SERVER_ERROR = 500,
 	HTTP_BAD_GATEWAY = 502,

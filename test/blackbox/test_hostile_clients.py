@@ -332,6 +332,7 @@ def test_too_many_arguments_in_the_query(action):
         assert answer.status == status, count
         assert "arguments" in answer.error if status == 414 else answer.json == {"n": 1}
     assert one.result({"n": 1}) == {"n": 1}
+    assert one.out.markers() == 2, "what was refused was run"
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ FRAGMENTS = {
     "Error unmarshaling request:", "<frozen importlib", "yy:set_variable", "arn:aws:lambda:…:012345678912:function:…",
     "arn:aws:lambda:…:…:function:…", "# HELP … …", "# TYPE … …", "…_sum …", "…_count …",
     "the handler's function is called neither lambda_handler nor main_handler",
-    "400 Bad Request", "408 Request Timeout", "414 URI Too Long", "503 Service Unavailable", "Connection: close\\r",
+    "refused by libmicrohttpd", "Error processing request (HTTP response code is …", "Connection: close\\r",
     "Content-Length: …\\r", "Content-Type: application/json\\r",
     "the handler's function is called lambda_handler", "the handler's function is called main_handler",
 }

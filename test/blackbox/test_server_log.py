@@ -124,6 +124,21 @@ def test_refused_requests_are_for_debug(logging):
     assert (refused["status"], refused["method"], refused["path"]) == (404, "GET", "/a\nb")
 
 
+def test_refused_before_any_door(logging):
+    """By the time limit for clients, and by libmicrohttpd."""
+    one = logging("debug", ["--client-timeout", "1"])
+    for line, status, error in (
+        (b"X-Half: ", 408, "--client-timeout"),
+        (b"Content-Length: -5\r\n\r\n", 400, "libmicrohttpd"),
+    ):
+        client = one.connect()
+        client.send(b"POST /run HTTP/1.1\r\nHost: x\r\n" + line)
+        assert client.read_answer().status == status
+        refused = last(one.log, "request_refused")
+        assert refused["status"] == status and error in refused["error"]
+    assert "client_gone" not in events(one.log)
+
+
 def test_paths_are_for_debug(logging):
     one = logging("info")
     assert one.request("GET", "/secret").status == 404

@@ -1,5 +1,6 @@
 """The status port: what it tells, when it answers, and that it disturbs nobody."""
 
+import collections
 import contextlib
 import itertools
 import json
@@ -356,6 +357,28 @@ def test_outcomes(watched):
     runner = document["runner"]
     assert (runner["exits"], runner["signals"]) == ({"3": 1}, {"SIGUSR1": 1, "SIGKILL": 1})
     assert document["http"]["answers"] == {"200": 3, "400": 3, "403": 2, "500": 1, "502": 2}
+
+
+#: What no door gets to see: refused for its time, for its arguments, and by libmicrohttpd.
+NO_REQUESTS = [
+    b"Content-Length: 9\r\n\r\nhalf", b"X-Half: ", b"X-Long: " + b"y" * 100_000 + b"\r\n\r\n",
+    b"Content-Length: -5\r\n\r\n", b"Content-Length: 99999999999999999999999999\r\n\r\n",
+    b"Transfer-Encoding: chunked\r\n\r\nno number\r\n",
+]
+
+
+def test_refused_by_no_door(watched):
+    one = watched(options=["--client-timeout", "1"])
+    begin = b"POST /run%s HTTP/1.1\r\nHost: x\r\n"
+    clients = []
+    for sent in [begin % b"" + rest for rest in NO_REQUESTS] + [begin % (b"?" + b"a&" * 101) + b"\r\n"]:
+        clients.append(one.connect())
+        clients[-1].send(sent)
+    seen = collections.Counter(str(client.read_answer().status) for client in clients)
+    assert sum(seen.values()) == len(NO_REQUESTS) + 1 and seen["408"] == 2 and seen["414"] == 1
+    document = status(one)
+    assert document["http"]["answers"] == dict(seen)
+    assert document["activations"]["total"] == 0
 
 
 def test_memory_limit(watched):
