@@ -135,18 +135,41 @@ static PyObject *output_print(PyObject *module, PyObject *objects, PyObject *key
 	Py_RETURN_NONE;
 }
 
+static PyMethodDef print_method = {
+	"print",
+	(PyCFunction) (void (*)(void)) output_print,
+	METH_VARARGS | METH_KEYWORDS,
+	"print($module, /, *args, sep=' ', end='\\n', file=None, flush=False)\n--\n\n"
+	"Prints the values to a stream, or to sys.stdout by default.\n\n"
+	"  sep\n    string inserted between values, default a space.\n"
+	"  end\n    string appended after the last value, default a newline.\n"
+	"  file\n    a file-like object (stream); defaults to the current sys.stdout.\n"
+	"  flush\n    whether to forcibly flush the stream.",
+};
+
+/* Puts it in the place of Python's own. It says that it is the module builtins', as that does: another process that
+ * gets it pickled, one of multiprocessing's for example, has a print() there. -1 with an exception set. */
+static int replace_print(void)
+{
+	PyObject *builtins = PyImport_AddModule("builtins");                /* Borrowed. */
+	cleanup_pyobject PyObject *name = PyUnicode_FromString("builtins"); /* New reference. */
+	cleanup_pyobject PyObject *original = NULL, *print = NULL;
+
+	if (builtins == NULL || name == NULL)
+		return -1;
+	original = PyObject_GetAttrString(builtins, "print");     /* New reference. */
+	print = PyCFunction_NewEx(&print_method, builtins, name); /* New reference. */
+	if (original == NULL || print == NULL || PyObject_SetAttrString(builtins, "print", print) < 0)
+		return -1;
+	original_print = Py_NewRef(original);
+	return 0;
+}
+
 static PyObject *set_print_stream(PyObject *module, PyObject *stream)
 {
 	(void) module;
-	if (original_print == NULL) {
-		cleanup_pyobject PyObject *print = PyObject_GetAttrString(module, "print"); /* New reference. */
-		PyObject *builtins = PyEval_GetBuiltins();                                  /* Borrowed. */
-		PyObject *original = PyDict_GetItemString(builtins, "print");               /* Borrowed. */
-
-		if (print == NULL || original == NULL || PyDict_SetItemString(builtins, "print", print) < 0)
-			return NULL;
-		original_print = Py_NewRef(original);
-	}
+	if (original_print == NULL && replace_print() < 0)
+		return NULL;
 	Py_CLEAR(print_stream);
 	if (stream != Py_None)
 		print_stream = Py_NewRef(stream);
@@ -259,13 +282,6 @@ static PyMethodDef methods[] = {
 	{ "encode_plain", (PyCFunction) (void (*)(void)) encode_plain, METH_FASTCALL,
 		"encode_plain(value, ensure_ascii, /)\n--\n\nAs encode(), of a value for which simplejson has the same "
 		"text; refuses others." },
-	{ "print", (PyCFunction) (void (*)(void)) output_print, METH_VARARGS | METH_KEYWORDS,
-		"print($module, /, *args, sep=' ', end='\\n', file=None, flush=False)\n--\n\n"
-		"Prints the values to a stream, or to sys.stdout by default.\n\n"
-		"  sep\n    string inserted between values, default a space.\n"
-		"  end\n    string appended after the last value, default a newline.\n"
-		"  file\n    a file-like object (stream); defaults to the current sys.stdout.\n"
-		"  flush\n    whether to forcibly flush the stream." },
 	{ "set_print_stream", set_print_stream, METH_O,
 		"set_print_stream(stream, /)\n--\n\nMake print() write a line at once while sys.stdout is this stream, "
 		"which must\nlead to fd 1 unbuffered, as UTF-8 with backslashreplace; None: never." },

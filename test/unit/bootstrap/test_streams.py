@@ -161,6 +161,16 @@ print(print is builtins.print, print.__name__, inspect.signature(print), callabl
     assert done.stdout.startswith("True print (*args, sep=' ', end='\\n', file=None, flush=False) True"), done.stderr
 
 
+def test_print_can_be_pickled(python: Callable[..., Any]) -> None:
+    """For another Python, where it is the ordinary one: multiprocessing that spawns has its target so."""
+    text = "import multiprocessing, pickle\nif __name__ == '__main__':\n "
+    done = python(INSTALL + text + "print(b'builtins' in pickle.dumps(print), print.__module__, repr(print))\n "
+                  "child = multiprocessing.get_context('spawn').Process(target=print, args=('from the child',))\n "
+                  "child.start(); child.join()\n print(child.exitcode)")
+    assert done.stderr == ""
+    assert done.stdout == "True builtins <built-in function print>\nfrom the child\n0\n"
+
+
 def test_flush(python: Callable[..., Any]) -> None:
     """What the function has put in their place is flushed, whatever it is."""
     done = python(INSTALL + "sys.stdout = open(1, 'w', buffering=4096, closefd=False)\nprint('buffered')\n"
