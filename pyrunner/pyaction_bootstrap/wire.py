@@ -75,7 +75,10 @@ def _find_culprit(value: object, path: str, parents: Set[int]) -> Optional[Tuple
         return None if _is_utf8(value) else (path, "a string with a lone surrogate")
     if isinstance(value, float):
         return None if value - value == 0 else (path, f"the float {value!r}")
-    if value is None or isinstance(value, int):
+    if isinstance(value, int):
+        problem = f"of type {type(value).__name__} and has too many digits for Python"
+        return None if _has_text(value) else (path, problem)
+    if value is None:
         return None
     if not isinstance(value, (dict, list, tuple)):
         return path, f"of type {type(value).__name__}"
@@ -100,9 +103,20 @@ def _problem_of_key(key: object) -> Optional[str]:
         return None if _is_utf8(key) else "a dict with a key that has a lone surrogate"
     if isinstance(key, float) and key - key != 0:
         return f"a dict with the key {key!r}"
+    if isinstance(key, int) and not _has_text(key):
+        return f"a dict with a key of type {type(key).__name__} that has too many digits for Python"
     if key is None or isinstance(key, (int, float)):
         return None
     return f"a dict with a key of type {type(key).__name__}"
+
+
+def _has_text(number: int) -> bool:
+    """Whether Python writes the number: not one of more than 4300 digits, or what sys.set_int_max_str_digits() says."""
+    try:
+        int.__repr__(number)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_utf8(text: str) -> bool:

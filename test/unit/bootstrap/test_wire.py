@@ -7,6 +7,7 @@ import decimal
 import enum
 import json
 import math
+import sys
 from typing import Any
 
 import pytest
@@ -32,6 +33,9 @@ def test_encode() -> None:
     assert b"\n" not in wire.encode({"text": "two\nlines\r"})
 
 
+LIMITED = pytest.mark.skipif(not hasattr(sys, "get_int_max_str_digits"), reason="this Python writes any number")
+
+
 class Color(enum.Enum):
     RED = 1
 
@@ -55,6 +59,10 @@ class Color(enum.Enum):
     ({b"a": 1}, "result is a dict with a key of type bytes"),
     ([{math.nan: 1}], "result[0] is a dict with the key nan"),
     ({"a": {math.inf: 1}}, "result['a'] is a dict with the key inf"),
+    pytest.param({"a": [1, 10**5000]}, "result['a'][1] is of type int and has too many digits for Python",
+                 marks=LIMITED, id="digits"),
+    pytest.param([{-10**5000: 1}], "result[0] is a dict with a key of type int that has too many digits for Python",
+                 marks=LIMITED, id="digits-of-a-key"),
 ])
 def test_type_and_path(value: object, said: str) -> None:
     assert complaint(value) == said
