@@ -56,24 +56,33 @@ def _count_positional(handler: Any) -> Tuple[int, bool]:
     """
     if type(handler) is _METHOD:
         count, keywords = _count_positional(handler.__func__)
-        return max(0, count - 1), keywords
-    if hasattr(handler, "__signature__"):
-        return _count_of_signature(handler)
-    if hasattr(handler, "__wrapped__"):
-        return _count_positional(handler.__wrapped__)
+        return count if count == _ANY else max(0, count - 1), keywords
     if type(handler) is _FUNCTION:
         return _count_of_function(handler)
+    if hasattr(handler, "__signature__"):
+        return _count_of_signature(handler)
     if not isinstance(handler, type) and type(getattr(type(handler), "__call__", None)) is _FUNCTION:
-        return _count_positional(handler.__call__)
+        count, keywords = _count_positional(handler.__call__)
+        if count < _ANY or not hasattr(handler, "__wrapped__"):
+            return count, keywords
+    if hasattr(handler, "__wrapped__"):
+        return _count_positional(handler.__wrapped__)
     return _count_of_signature(handler)
 
 
 def _count_of_function(function: Any) -> Tuple[int, bool]:
+    """What the function itself can be called with. Only what its *args leaves open is said by the one that it wraps:
+    a wrapper with parameters of its own, as (event, context), may call that in its own way."""
     code = function.__code__
-    if code.co_flags & _VARARGS:
-        inner = _decorated(function, code)
-        return _count_positional(inner) if inner is not None else (_ANY, False)
-    return code.co_argcount, code.co_argcount == 0 and bool(code.co_flags & _VARKEYWORDS)
+    if not code.co_flags & _VARARGS:
+        return code.co_argcount, code.co_argcount == 0 and bool(code.co_flags & _VARKEYWORDS)
+    if hasattr(function, "__signature__"):
+        return _count_of_signature(function)
+    inner = getattr(function, "__wrapped__", None) or _decorated(function, code)
+    if inner is None:
+        return _ANY, False
+    count, keywords = _count_positional(inner)
+    return max(count, code.co_argcount), keywords
 
 
 def _decorated(wrapper: Any, code: Any) -> Optional[Callable[..., Any]]:
@@ -93,13 +102,18 @@ def _decorated(wrapper: Any, code: Any) -> Optional[Callable[..., Any]]:
 
 
 def _count_of_signature(handler: Callable[..., Any]) -> Tuple[int, bool]:
+    """The same by inspect: of the callable itself, then, if that is *args or not known, of what it wraps."""
     inspect = stdlib.load("inspect")
-    try:
-        parameters: Dict[str, Any] = dict(inspect.signature(handler).parameters)
-    except (ValueError, TypeError):  # a built-in that does not tell
-        return 1, False
-    kinds = [parameter.kind for parameter in parameters.values()]
-    if inspect.Parameter.VAR_POSITIONAL in kinds:
-        return _ANY, False
-    count = kinds.count(inspect.Parameter.POSITIONAL_ONLY) + kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return count, count == 0 and inspect.Parameter.VAR_KEYWORD in kinds
+    found = 1, False  # of a built-in that does not tell
+    for follow_wrapped in (False, True):
+        try:
+            parameters: Dict[str, Any] = dict(inspect.signature(handler, follow_wrapped=follow_wrapped).parameters)
+        except (ValueError, TypeError):
+            continue
+        kinds = [parameter.kind for parameter in parameters.values()]
+        if inspect.Parameter.VAR_POSITIONAL not in kinds:
+            named = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+            count = sum(map(kinds.count, named))
+            return count, count == 0 and inspect.Parameter.VAR_KEYWORD in kinds
+        found = _ANY, False
+    return found

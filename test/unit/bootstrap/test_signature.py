@@ -128,14 +128,53 @@ def careless_with(prefix: str) -> Callable[..., Any]:
     return decorator
 
 
-def fixed_wrapper(function: Callable[..., Any]) -> Callable[..., Any]:
-    """It decides itself what the function gets."""
+def calling_with(*given: str) -> Callable[..., Any]:
+    """A decorator whose wrapper has parameters of its own, and decides itself what the function gets of them."""
+
+    def decorator(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def both(event: Any, context: Any) -> Any:
+            function(*[{"event": event, "context": context}[name] for name in given])
+            return (event, context)
+
+        return both
+
+    return decorator
+
+
+def adding(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator whose wrapper takes less than the function."""
 
     @functools.wraps(function)
-    def wrapper(event: Any, context: Any) -> Any:
-        return function(event)
+    def wrapper(event: Any) -> Any:
+        return function(event, CONTEXT)[:1]
 
     return wrapper
+
+
+def first_and_rest(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(event: Any, *rest: Any, **keywords: Any) -> Any:
+        return function(event, *rest, **keywords)
+
+    return wrapper
+
+
+class Decorated:
+    """A class as decorator, whose instances are called with both."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+
+    def __call__(self, event: Any, context: Any) -> Any:
+        self._function(event)
+        return (event, context)
+
+
+class DecoratedAny(Decorated):
+    def __call__(self, *args: Any) -> Any:  # type: ignore[override]
+        return self._function(*args)
 
 
 @pytest.mark.parametrize(("handler", "arguments"), [
@@ -151,6 +190,11 @@ def fixed_wrapper(function: Callable[..., Any]) -> Callable[..., Any]:
     (careless(plain_0), 0), (careless(plain_1), 1), (careless(plain_2), 2), (careless(careless(plain_1)), 1),
     (careless(wrapping(plain_1)), 1), (careless(Holder().method_1), 1), (careless_with("x")(plain_1), 1),
     (functools.lru_cache()(lambda event=None: (event,)), 1), (tuple, 1),
+    (calling_with("event")(plain_1), 2), (calling_with()(plain_0), 2), (calling_with("context", "event")(plain_2), 2),
+    (adding(plain_2), 1), (wrapping(adding(plain_2)), 1), (careless(adding(plain_2)), 1),
+    (functools.partial(calling_with("event")(plain_1)), 2), (functools.partial(wrapping(plain_1)), 1),
+    (first_and_rest(plain_1), 1), (first_and_rest(plain_2), 2), (first_and_rest(any_number), 2),
+    (Decorated(plain_1), 2), (DecoratedAny(plain_1), 1), (DecoratedAny(plain_2), 2),
 ])
 def test_positional_parameters(handler: Callable[..., Any], arguments: int) -> None:
     event = (EVENT,) if handler is tuple else 1 if hasattr(handler, "cache_info") else EVENT
@@ -160,13 +204,6 @@ def test_positional_parameters(handler: Callable[..., Any], arguments: int) -> N
     else:
         assert result == (event, CONTEXT)[:arguments]
         assert all(got is given for got, given in zip(result, (event, CONTEXT)))
-
-
-def test_wraps_tells_the_inner_signature() -> None:
-    """functools.wraps says that it is called as the inner one; this wrapper is not, and Python says so."""
-    call = make_call(fixed_wrapper(plain_1))
-    with pytest.raises(TypeError):
-        call(EVENT, CONTEXT)
 
 
 def test_asynchronous() -> None:
