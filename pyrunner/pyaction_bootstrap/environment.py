@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 import _pyaction
@@ -31,6 +32,25 @@ def apply_init(variables: Mapping[str, Any]) -> None:
             raise ValueError(f"the environment variable {name!r} cannot be set: {error}") from None
     if "TZ" in variables:
         time.tzset()
+
+
+def resolve_python_path(root: str) -> None:
+    """Relative folders in PYTHONPATH are those of the code at `root`, as for a Python that is started there. This one
+    was started in the present folder, and CPython from 3.11 on has made them absolute with that."""
+    try:
+        started_in = os.getcwd()
+    except OSError:  # it has been removed: nothing can be relative to it
+        return
+    for entry in os.environ.get("PYTHONPATH", "").split(":"):
+        if not entry.startswith("/"):
+            unwanted = _normal(started_in, entry)
+            wanted = _normal(root, entry)
+            sys.path[:] = [wanted if _normal(started_in, known) == unwanted else known for known in sys.path]
+
+
+def _normal(base: str, path: str) -> str:
+    """One spelling for an absolute or relative path: CPython makes "//lib" of "lib" and "/"."""
+    return "/" + os.path.normpath(os.path.join(base, path)).lstrip("/")
 
 
 # What the variables of activations have hidden: their values before, None for those that were unset.

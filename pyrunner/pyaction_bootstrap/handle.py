@@ -74,10 +74,12 @@ def _convention(name: str) -> Any:
 def _initialize(convention: Any, init: Dict[str, Any]) -> Any:
     """Loads the code that an init message (docs/protocol.md) names, and returns the convention's Function."""
     root = init["path"]
+    environment.apply_init(init["env"])
+    if environment.is_set(b"PYTHONPATH"):
+        environment.resolve_python_path(root)
     os.chdir(root)
     sys.path.insert(0, root)
     stdlib.function_folders.append(root)
-    environment.apply_init(init["env"])
     if not init["owned"]:  # the author's own folder: nothing is left in it
         sys.dont_write_bytecode = True
     if init.get("compiled"):

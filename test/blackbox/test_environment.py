@@ -112,6 +112,20 @@ def test_pythonpath_is_in_effect(action, tmp_path):
     assert str(tmp_path) in result["path"][1:], "the action's own directory stays first"
 
 
+ADDED = {"__main__.py": "import added\ndef main():\n    return {'v': added.v}\n", "lib/added.py": "v = 1\n"}
+
+
+def test_relative_pythonpath_is_below_the_code(action):
+    """As for a Python that is started in the folder of the code, which OpenWhisk's is."""
+    one = action(zip_of(ADDED), env={"PYTHONPATH": "lib:/nonexistent"})
+    assert one.result() == {"v": 1}
+
+
+def test_relative_pythonpath_of_the_server(function):
+    one = function(ADDED, env={"PYTHONPATH": "./lib"})
+    assert one.result() == {"v": 1}
+
+
 @pytest.mark.parametrize(
     ("env", "expression", "expected"),
     [

@@ -48,6 +48,27 @@ def test_init_overrides_and_keeps() -> None:
     environment.apply_init({})
 
 
+@pytest.mark.parametrize("folder", ["/", "HERE"], ids=["root", "elsewhere"])
+def test_relative_python_path(python: Callable[..., Any], tmp_path: Any, folder: str) -> None:
+    """Whatever Python has made of it at its start; what is absolute stays."""
+    started_in = str(tmp_path) if folder == "HERE" else folder
+    done = python(BOOT + f"import os, sys\nos.chdir({started_in!r})\nfrom pyaction_bootstrap import environment\n"
+                  "before = len(sys.path)\n"
+                  # As CPython 3.11 does, by hand: the one that runs this was started in another folder.
+                  "sys.path[:0] = [os.getcwd() + '/lib', os.getcwd() + '/a/../b', 'c/d', os.getcwd(), '/opt']\n"
+                  "os.environ['PYTHONPATH'] = './lib:a/../b:c/d::/opt'\n"
+                  "environment.resolve_python_path('/code')\nprint(sys.path[:5], len(sys.path) - before)")
+    assert (done.stdout, done.stderr) == ("['/code/lib', '/code/b', '/code/c/d', '/code', '/opt'] 5\n", "")
+
+
+def test_relative_python_path_where_the_folder_is_gone(python: Callable[..., Any], tmp_path: Any) -> None:
+    (tmp_path / "gone").mkdir()
+    done = python(BOOT + f"import os\nos.chdir({str(tmp_path / 'gone')!r})\nos.rmdir({str(tmp_path / 'gone')!r})\n"
+                  "from pyaction_bootstrap import environment\nos.environ['PYTHONPATH'] = 'lib'\n"
+                  "environment.resolve_python_path('/code')\nprint('done')")
+    assert (done.stdout, done.stderr) == ("done\n", "")
+
+
 @pytest.mark.parametrize(("name", "value"), [
     ("A=B", "x"), ("", "x"), ("A", "nul\0"), ("A\0", "x"), ("A\ud800", "x"), ("A", "\ud800"), ("A", ["\ud800"]),
     ("A", math.inf), ("A", [math.nan]),
