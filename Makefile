@@ -35,7 +35,7 @@ $(BUILD)/python.mk: pyrunner/find-python
 RUNNER_CFLAGS = $(ALL_CFLAGS) $(PYTHON_CFLAGS) $(PYTHON_INCLUDES) -DPYRUNNER_PYTHON='"$(PYTHON_PROGRAM)"'
 RUNNER_LINK = $(PYTHON_LINK) -Wl,-z,relro,-z,now,-z,noexecstack
 
-COMMON := common/err.c common/process.c common/rfc3339.c
+COMMON := common/err.c common/look.c common/process.c common/rfc3339.c
 PROXY_SOURCES := $(filter-out proxy/pyunpack.c proxy/archive.c,$(wildcard proxy/*.c)) $(COMMON)
 UNPACK_SOURCES := proxy/pyunpack.c proxy/archive.c common/err.c
 RUNNER_SOURCES := $(wildcard pyrunner/*.c) $(COMMON)

@@ -1018,6 +1018,9 @@ void function_run(struct function *function, const struct platform *platform, in
 		*invocation =
 			(struct invocation) { .kind = INVOCATION_RUN, .platform = platform, .submitted_us = now_us() };
 	submit(function, INVOCATION_RUN, invocation, on_done, context);
+	/* An answer that is there when the platform's call returns costs neither it nor the loop a second turn. */
+	if (function->phase == PHASE_RUNNING && function->queued == 1)
+		runner_look(function->runner);
 }
 
 bool function_is_idle(const struct function *function)

@@ -1,6 +1,8 @@
 #include "loop.h"
 
-#include <sched.h>
+#include "../common/look.h"
+
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -10,18 +12,6 @@
 
 enum {
 	EVENTS_AT_ONCE = 16,
-	/* How long to look for an event before sleeping. To fall asleep and be woken costs two processors about
-	 * 30 us where they are virtual and otherwise idle: a request took 125 us instead of 57 (measured). */
-	LOOK_US = 50,
-	/* After so many looks in vain the waits sleep at once, but for one in so many. */
-	LOOKS_IN_VAIN = 4,
-	LOOK_AGAIN = 64,
-};
-
-/* Whether looking for an event has paid lately. */
-struct prediction {
-	unsigned in_vain; /* in a row */
-	unsigned slept;   /* since the last look */
 };
 
 struct loop {
@@ -37,8 +27,9 @@ struct loop {
 	loop_on_signal on_signal;
 	void *on_signal_context;
 	bool may_look; /* there is a second processor to run what is waited for */
-	struct prediction predictions[2];
-	struct prediction *prediction; /* for the present kind of wait */
+	struct look looks[2];
+	struct look *look; /* of the present kind of wait */
+	bool has_looked;   /* in vain, for what the next wait is for */
 	bool stopping;
 };
 
@@ -140,13 +131,6 @@ static int open_signals(struct loop *loop, struct err *err)
 	return loop_watch(loop, &loop->signals, EPOLLIN, err);
 }
 
-static bool has_second_processor(void)
-{
-	cpu_set_t processors;
-
-	return sched_getaffinity(0, sizeof(processors), &processors) == 0 && CPU_COUNT(&processors) > 1;
-}
-
 static void loop_freep(struct loop **loop)
 {
 	loop_free(*loop);
@@ -165,7 +149,7 @@ int loop_new(struct loop **ret_loop, struct err *err)
 		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): not lost, it has a cleanup attribute. */
 		return err_errno(err, -errno, "cannot make the event loop");
 
-	loop->may_look = has_second_processor();
+	loop->may_look = look_is_possible();
 	loop_expect_answer(loop, false);
 	r = open_signals(loop, err);
 	if (r < 0)
@@ -302,39 +286,34 @@ static int wait_ms(struct loop *loop)
 	return limit;
 }
 
-static uint64_t now_us(void)
+static int try_all(void *context)
 {
-	struct timespec now;
+	struct loop *loop = context;
 
-	(void) clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
+	return epoll_wait(loop->epoll_fd, loop->ready, EVENTS_AT_ONCE, 0);
 }
 
-static bool should_look(const struct loop *loop)
+static int try_one(void *context)
 {
-	struct prediction *prediction = loop->prediction;
+	return poll(context, 1, 0);
+}
 
-	if (!loop->may_look)
-		return false;
-	return prediction->in_vain < LOOKS_IN_VAIN || ++prediction->slept % LOOK_AGAIN == 0;
+bool loop_look_for_answer(struct loop *loop, int fd)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	bool found = loop->may_look && look_for(loop->look, try_one, &poll_fd) > 0;
+
+	loop->has_looked = !found;
+	return found;
 }
 
 static int wait_for_events(struct loop *loop, int timeout_ms)
 {
-	if (timeout_ms != 0 && should_look(loop)) {
-		uint64_t end_us = now_us() + LOOK_US;
+	bool should_look = loop->may_look && timeout_ms != 0 && !loop->has_looked;
+	int count = should_look ? look_for(loop->look, try_all, loop) : 0;
 
-		do {
-			int count = epoll_wait(loop->epoll_fd, loop->ready, EVENTS_AT_ONCE, 0);
-
-			if (count != 0) {
-				loop->prediction->in_vain = 0;
-				return count;
-			}
-		} while (now_us() < end_us);
-		loop->prediction->in_vain++;
-	}
-	return epoll_wait(loop->epoll_fd, loop->ready, EVENTS_AT_ONCE, timeout_ms);
+	loop->has_looked = false;
+	return count != 0 ? count : epoll_wait(loop->epoll_fd, loop->ready, EVENTS_AT_ONCE, timeout_ms);
 }
 
 int loop_run(struct loop *loop, struct err *err)
@@ -362,7 +341,7 @@ int loop_run(struct loop *loop, struct err *err)
 
 void loop_expect_answer(struct loop *loop, bool expected)
 {
-	loop->prediction = &loop->predictions[expected ? 1 : 0];
+	loop->look = &loop->looks[expected ? 1 : 0];
 }
 
 void loop_stop(struct loop *loop)

@@ -71,9 +71,12 @@ void loop_child_watch(struct loop *loop, struct child_watch *child);
 void loop_child_unwatch(struct loop *loop, struct child_watch *child);
 
 /* Says whether the next wait is for an answer to something that was sent. Waits for answers and all others are
- * told apart in predicting how long they take: where events use to come within microseconds, a wait looks for
- * them a short while before it sleeps. */
+ * told apart in predicting how long they take (common/look.h). */
 void loop_expect_answer(struct loop *loop, bool expected);
+
+/* Looks at once for the answer that the next wait would look for, on one descriptor, which can be read then: true. False
+ * where none has come within the time that such answers use to take; the wait then sleeps at once. */
+bool loop_look_for_answer(struct loop *loop, int fd);
 
 /* Waits, timeout_ms at most, for a child to end, and reaps all that have, without running anything but their
  * callbacks. */

@@ -314,6 +314,13 @@ void runner_send(struct runner *runner, char *line, size_t length)
 	write_line(runner);
 }
 
+void runner_look(struct runner *runner)
+{
+	if (runner->busy && !runner->ended && runner->messages.events == 0 &&
+		loop_look_for_answer(runner->loop, runner->replies.fd))
+		on_replies_ready(runner, EPOLLIN);
+}
+
 /* --- starting ---------------------------------------------------------------------------------------- */
 
 static bool has_name_of(const char *variable, const char *other)

@@ -50,6 +50,10 @@ int runner_start(struct runner **ret_runner, struct loop *loop, const struct run
  */
 void runner_send(struct runner *runner, char *line, size_t length);
 
+/* Takes the answer at once if it comes within moments, as those of small functions do: on_reply is called, within this
+ * call, without a turn of the loop. */
+void runner_look(struct runner *runner);
+
 /* True between runner_send() and its on_reply. */
 bool runner_is_busy(const struct runner *runner);
 

@@ -40,6 +40,7 @@ int channel_open(struct channel *channel, struct err *err)
 	if (channel->messages_fd < 0 || channel->replies_fd < 0)
 		return err_set(err, -EBADF,
 			"fds 3 and 4 must be the pipes from and to the proxy: pyaction starts this program");
+	channel->may_look = look_is_possible();
 	forked_channel = channel;
 	if (pthread_atfork(NULL, NULL, close_in_child) != 0)
 		return err_set(err, -ENOMEM, "cannot register a fork handler");
@@ -67,6 +68,19 @@ static void drop_current_line(struct channel *channel)
 	if (channel->filled > 0)
 		memmove(channel->data, channel->data + channel->line_length, channel->filled);
 	channel->line_length = 0;
+}
+
+static int has_come(void *context)
+{
+	return poll(context, 1, 0);
+}
+
+void channel_look(struct channel *channel)
+{
+	struct pollfd poll_fd = { .fd = channel->messages_fd, .events = POLLIN };
+
+	if (channel->may_look && channel->filled == channel->line_length)
+		(void) look_for(&channel->look, has_come, &poll_fd);
 }
 
 int channel_wait(const struct channel *channel, int timeout_ms)

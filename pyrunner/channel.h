@@ -7,6 +7,7 @@
 #pragma once
 
 #include "../common/err.h"
+#include "../common/look.h"
 
 #include <sys/types.h>
 
@@ -15,10 +16,16 @@ struct channel {
 	char *data; /* read and not yet consumed; the current line stands at its start */
 	size_t filled, capacity;
 	size_t line_length; /* of the current line, with its newline; 0 when there is none */
+	bool may_look;
+	struct look look;
 };
 
 /* Takes over fds 3 and 4. One channel for each process. */
 int channel_open(struct channel *channel, struct err *err) UTIL_MUST_CHECK;
+
+/* Where lines have lately come soon, looks for the next one for moments instead of sleeping. Call it without the
+ * interpreter's lock. */
+void channel_look(struct channel *channel);
 
 /*
  * Reads the next line, without its newline; it stays valid, and may be changed, until the next call. Blocks; call it without the

@@ -42,6 +42,9 @@ static int next_line(struct channel *channel, PyObject *bootstrap, char **ret_li
 {
 	int r;
 
+	Py_BEGIN_ALLOW_THREADS
+	channel_look(channel);
+	Py_END_ALLOW_THREADS
 	for (;;) {
 		run_signal_handlers(bootstrap);
 		Py_BEGIN_ALLOW_THREADS
