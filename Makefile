@@ -68,9 +68,10 @@ $(BUILD)/pyuntar $(BUILD)/pyprecompile $(BUILD)/pycompile: $(BUILD)/py%: proxy/%
 	$(call say,python $@)
 	$(Q)sed '1s|/usr/bin/python3|$(PYTHON_PROGRAM)|' $< >$@.new && chmod 755 $@.new && mv $@.new $@
 
-$(BUILD)/pyrunner: $(call runner_objects,$(RUNNER_SOURCES)) $(BUILD)/obj/runner/embedded.o
+# RUNNER_CHECKS, RUNNER_LDFLAGS: what make asan links into it as well.
+$(BUILD)/pyrunner: $(call runner_objects,$(RUNNER_SOURCES)) $(BUILD)/obj/runner/embedded.o $(RUNNER_CHECKS)
 	$(call say,cc $@)
-	$(Q)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(RUNNER_LINK)
+	$(Q)$(CC) $(SANITIZE) $(LDFLAGS) $(RUNNER_LDFLAGS) -o $@ $^ $(RUNNER_LINK)
 
 $(BUILD)/obj/embedded.c: pyrunner/embed.py $(BOOTSTRAP)
 	@mkdir -p $(@D)
@@ -235,17 +236,16 @@ bench: all $(BUILD)/bench-client
 
 # --- sanitizers and linters --------------------------------------------------------------------------------
 
-# Leaks count everywhere but in the runner: CPython keeps its interned objects until the end of the process.
 # strict_string_checks is left out: it makes CPython's tokenizer quadratic in the size of a source.
 ASAN_ENVIRONMENT := ASAN_OPTIONS=detect_stack_use_after_return=1:allocator_may_return_null=1 \
-	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 LSAN_OPTIONS=suppressions=$(CURDIR)/test/lsan.supp \
-	PYACTION_SANITIZED=1
+	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 PYACTION_SANITIZED=1
 .PHONY: asan
 asan:
 	$(ASAN_ENVIRONMENT) $(MAKE) check BUILD=build-asan CFLAGS='-O1 -g -fno-omit-frame-pointer' HARDENING= \
-		SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all'
+		SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' \
+		RUNNER_CHECKS=build-asan/check_leaks.o RUNNER_LDFLAGS=-Wl,--wrap=channel_write
 
-C_FILES := $(wildcard common/*.[ch] proxy/*.[ch] pyrunner/*.[ch] test/unit/*.[ch] test/bench/*.[ch] test/fuzz/*.[ch] test/torture/*.[ch])
+C_FILES := $(wildcard common/*.[ch] proxy/*.[ch] pyrunner/*.[ch] test/unit/*.[ch] test/bench/*.[ch] test/fuzz/*.[ch] test/torture/*.[ch] test/analysis/*.[ch])
 C_SOURCES := $(filter %.c,$(C_FILES))
 PYTHON_FILES := $(wildcard proxy/*.py) pyrunner/embed.py pyrunner/pyaction_bootstrap $(wildcard scripts/*.py) scripts/invoke scripts/package \
 	test/bench test/blackbox test/scripts test/unit/bootstrap test/image test/fuzz test/analysis test/torture images/check-imports images/pip \

@@ -35,6 +35,14 @@ coverage-report:
 	gcovr --root . --object-directory $(COVERAGE_BUILD) --filter common/ --filter proxy/ --filter pyrunner/ \
 		--html-details $(COVERAGE_BUILD)/report.html $(COVERAGE_BUILD)
 
+# --- leaks in the runner -------------------------------------------------------------------------------------
+
+# For make asan.
+$(BUILD)/check_leaks.o: test/analysis/check_leaks.c
+	@mkdir -p $(@D)
+	$(call say,cc $@)
+	$(Q)$(CC) $(RUNNER_CFLAGS) -c -o $@ $<
+
 # --- reference counts --------------------------------------------------------------------------------------
 
 # Python's own debug build counts all references, and checks itself. gcc would take the headers of the ordinary one,
@@ -52,14 +60,11 @@ refcount:
 
 # --- valgrind ----------------------------------------------------------------------------------------------
 
-# The other tests of the same modules; these start processes by the thousand.
-VALGRIND_UNIT := $(filter-out %/test_function_states %/test_failing_calls,$(UNIT_TESTS))
-
 .PHONY: valgrind valgrind-unit valgrind-server
 valgrind: valgrind-unit valgrind-server
-valgrind-unit: $(VALGRIND_UNIT)
+valgrind-unit: $(UNIT_TESTS)
 	@scripts/install-packages analysis
-	$(PYTHON) test/analysis/valgrind.py unit $(VALGRIND_UNIT)
+	$(PYTHON) test/analysis/valgrind.py unit $(UNIT_TESTS)
 valgrind-server: all
 	@scripts/install-packages analysis
 	$(PYTHON) test/analysis/valgrind.py server $(BUILD)/pyaction

@@ -93,6 +93,21 @@ def function(server: Callable[..., Server], tmp_path: pathlib.Path) -> Iterator[
 
 
 @pytest.fixture
+def freed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that measure memory: a sanitizer would keep what is freed for a while, to see who still uses it."""
+    quarantine = ("quarantine_size_mb=0", "thread_local_quarantine_size_kb=0", "allocator_release_to_os_interval_ms=0")
+    for name, value in harness.sanitizer_options(*quarantine).items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def no_leak_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that limit what the runner may use: under sanitizers a process would look through its memory for
+    leaks, and count as one of the function's."""
+    monkeypatch.setenv(harness.LEAK_CHECK, "0")
+
+
+@pytest.fixture
 def gate(tmp_path: pathlib.Path) -> Gate:
     """A gate at which a function waits in the middle of its run."""
     return Gate(tmp_path / "gate")

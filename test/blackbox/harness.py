@@ -30,6 +30,10 @@ PYTHON = "/usr/bin/python3"
 SANITIZED = os.environ.get("PYACTION_SANITIZED") == "1"
 #: Whether its processes write files when they end, to count branches.
 COUNTED = os.environ.get("PYACTION_UNHARDENED") == "1"
+#: Set to 0 in a server's environment: its runner does not look for leaks (test/analysis/check_leaks.c).
+LEAK_CHECK = "PYACTION_LEAK_CHECK"
+#: What AddressSanitizer says where malloc() returns NULL; no finding.
+ALLOCATION_REFUSED = rb"==\d+==WARNING: AddressSanitizer failed to allocate \S+ bytes\n"
 #: Seconds from SIGTERM to the exit of the server.  Source: issue "stops within a second".
 STOP_SECONDS = 3.0 if SANITIZED else 1.0
 #: Seconds after which any single wait counts as a hang.
@@ -355,9 +359,14 @@ def free_port() -> int:
             return port
 
 
+def sanitizer_options(*options: str) -> Dict[str, str]:
+    """Variables of a server for these options of AddressSanitizer, beside those it has anyway."""
+    return {"ASAN_OPTIONS": ":".join([os.environ["ASAN_OPTIONS"], *options])} if SANITIZED else {}
+
+
 def base_environment() -> Dict[str, str]:
     """A bare environment: no locale, nothing of the caller's but sanitizer options."""
-    kept = {name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")}
+    kept = {name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS") or name == LEAK_CHECK}
     return {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent", **kept}
 
 
@@ -649,6 +658,7 @@ class Server:
         if not self.settings.sanitizer_text:
             for log in {self.out, self.err}:
                 data = log.content() if log.path.exists() else b""
+                data = re.sub(ALLOCATION_REFUSED, b"", data)
                 if b"Sanitizer" in data or b"runtime error:" in data:
                     problems.append(f"sanitizer report: {data[-4000:].decode(errors='replace')}")
         return problems

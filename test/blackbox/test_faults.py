@@ -14,7 +14,7 @@ import pytest
 from . import archives
 from .archives import file_entry, zip_of, zip_of_entries
 from .harness import (
-    MARKER, PYTHON, SANITIZED, STOP_SECONDS, Gate, alive, http_request, init_body, may_watch,
+    MARKER, PYTHON, STOP_SECONDS, Gate, alive, http_request, init_body, may_watch,
     wait_until, write_files,
 )
 
@@ -202,7 +202,6 @@ def test_variables_that_spoil_the_start(server, env):
     assert one.result({"n": 1}) == {"n": 1}
 
 
-@pytest.mark.skipif(SANITIZED, reason="a sanitizer must be the first library loaded")
 def test_library_to_preload_that_is_missing(server):
     one = server()
     assert one.init(ECHO, env={"LD_PRELOAD": "/nonexistent.so"}).status == 200

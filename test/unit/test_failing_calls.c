@@ -651,17 +651,16 @@ void __sanitizer_set_report_fd(void *fd) __attribute__((weak));
 
 static void set_up(void)
 {
-	int report_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 100);
 	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 
+	if (__sanitizer_set_report_fd != NULL)
+		__sanitizer_set_report_fd((void *) (intptr_t) fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 100));
 	(void) signal(SIGPIPE, SIG_IGN);
 	(void) setenv("RUNNER_DOUBLE", "script", 1);
 	/* The function's output. */
 	(void) dup2(null_fd, STDOUT_FILENO);
 	(void) dup2(null_fd, STDERR_FILENO);
 	fd_close(null_fd);
-	if (__sanitizer_set_report_fd != NULL)
-		__sanitizer_set_report_fd((void *) (intptr_t) report_fd);
 	folder = tree_new();
 	(void) snprintf(work_dir, sizeof(work_dir), "%s/work", folder);
 	(void) mkdir(work_dir, 0700);
