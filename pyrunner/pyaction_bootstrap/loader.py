@@ -30,7 +30,7 @@ find_bytecode: Optional[Callable[[str], Optional[CodeType]]] = None
 
 
 class LoadError(Exception):
-    """The handler cannot be found; the message is the answer's."""
+    """The handler cannot be found; the message is the answer's. Its cause, if there is one, belongs in the log."""
 
 
 def split_handler(handler: str) -> Tuple[str, str]:
@@ -63,9 +63,9 @@ def load(root: str, handler: str, is_source: bool) -> Callable[..., Any]:
     module = _import_module(module_name) if module_name else import_main(root)
     try:
         function = getattr(module, function_name)
-    except AttributeError:
+    except AttributeError as error:
         where = module_name.replace(".", "/") + ".py" if module_name else _MAIN_FILE
-        raise LoadError(f"Cannot start action. There is no function '{function_name}' in {where}.") from None
+        raise LoadError(f"Cannot start action. There is no function '{function_name}' in {where}.") from error
     if not callable(function):
         raise LoadError(
             f"Cannot start action. '{function_name}' is not callable: it is of type {type(function).__name__}."

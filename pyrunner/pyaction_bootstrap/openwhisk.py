@@ -48,6 +48,8 @@ def report_failure(error: BaseException) -> bytes:
     """The answer to an init message whose function cannot be loaded. On stderr its text, or where the user's own
     code failed, the traceback."""
     if isinstance(error, (loader.LoadError, virtualenv.InvalidVirtualenv, virtualenv.RequirementsFailed)):
+        if error.__cause__ is not None:
+            report.print_exception(error.__cause__)
         report.print_line(str(error))
         return error_document(str(error))
     report.print_exception(error)

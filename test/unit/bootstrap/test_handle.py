@@ -175,7 +175,9 @@ def test_error_in_the_code(talk: Callable[..., Conversation]) -> None:
 def test_no_handler(talk: Callable[..., Conversation]) -> None:
     got = talk("x = 1")
     text = "Cannot start action. There is no function 'main' in __main__.py."
-    assert got.replies == [("init_failed", {"error": text})] and text in got.err and "Traceback" not in got.err
+    assert got.replies == [("init_failed", {"error": text})]
+    assert got.err == ("Traceback (most recent call last):\n"  # as of any other error in the code
+                       f"AttributeError: module 'main__' has no attribute 'main'\n{text}\n")
 
 
 def test_invalid_virtualenv(talk: Callable[..., Conversation]) -> None:
