@@ -140,6 +140,14 @@ static int check_work_dir(const char *path, const struct user *user, struct err 
 	return 0;
 }
 
+/* NULL for the one that belongs to this program, which is where it is. */
+static int check_runner(const char *path, struct err *err)
+{
+	if (path != NULL && access(path, X_OK) < 0)
+		return err_errno(err, -errno, "cannot use --runner (PYACTION_RUNNER) '%s'", path);
+	return 0;
+}
+
 /* --- code that is there at the start ----------------------------------------------------------------- */
 
 static bool has_entries(const char *path)
@@ -174,10 +182,11 @@ static const char *last_line(const char *text)
 	return line;
 }
 
-/* What went wrong, in one sentence, from whichever vendor's error document. */
+/* What went wrong, in one sentence, from whichever vendor's error document. Lambda's has the type apart. */
 static void print_load_failure(const struct server *server, const struct outcome *outcome)
 {
 	cleanup_cjson cJSON *document = outcome->payload != NULL ? cJSON_Parse(outcome->payload) : NULL;
+	const char *type = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(document, "errorType"));
 	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(document, "errorMessage"));
 
 	if (text == NULL)
@@ -185,8 +194,8 @@ static void print_load_failure(const struct server *server, const struct outcome
 	if (text == NULL)
 		text = outcome->payload != NULL ? outcome->payload : outcome->text;
 	text = last_line(text);
-	(void) fprintf(stderr, "pyaction: cannot load the function: handler '%s' in %s: %s\n", server->handler,
-		server->code, text);
+	(void) fprintf(stderr, "pyaction: cannot load the function: handler '%s' in %s: %s%s%s\n", server->handler,
+		server->code, type != NULL ? type : "", type != NULL && text[0] != '\0' ? ": " : "", text);
 }
 
 static void on_loaded(void *context, struct outcome *outcome)
@@ -316,7 +325,8 @@ static int serve(struct server *server, const struct options *options, struct en
 	server->grace_ms = options->grace_ms;
 	server->drain = options->knative;
 
-	if ((r = check_work_dir(options->work_dir, &server->user, err)) < 0)
+	if ((r = check_work_dir(options->work_dir, &server->user, err)) < 0 ||
+		(r = check_runner(options->runner, err)) < 0)
 		return r;
 	if ((r = loop_new(&server->loop, err)) < 0 || (r = logs_new(&server->logs, server->loop, err)) < 0)
 		return r;

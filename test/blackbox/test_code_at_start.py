@@ -407,7 +407,8 @@ HANDLERS = {
 BROKEN = {
     "syntax-error": ("1 = 2\n", ["yntax", "cannot assign to literal"]),
     "missing-dependency": ("import nowhere\n", ["No module named 'nowhere'"]),
-    "raises": ("raise ValueError('at import')\n", ["at import"]),
+    "raises": ("raise ValueError('at import')\n", ["ValueError: at import"]),
+    "raises-without-a-text": ("raise ValueError\n", ["ValueError"]),
     "no-such-function": ("def other(e, c):\n    pass\n", ["{name}"]),
     "sys.exit": ("import sys\nsys.exit(7)\n", ["exit status 7"]),
     "crash": ("import os\nos.kill(os.getpid(), 9)\n", ["signal 9"]),

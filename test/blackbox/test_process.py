@@ -103,7 +103,7 @@ def test_bad_environment_twin_is_named(name, value):
 def test_runner_that_does_not_exist():
     done = command("--port", str(free_port()), "--host", "127.0.0.1", "--runner", "/nonexistent/runner")
     assert done.returncode > 0
-    assert "/nonexistent/runner" in done.stderr
+    assert "--runner" in done.stderr and "PYACTION_RUNNER" in done.stderr and "/nonexistent/runner" in done.stderr
 
 
 def test_port_in_use():
