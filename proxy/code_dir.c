@@ -3,9 +3,7 @@
 #include "limits.h"
 #include "spawn.h"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -24,6 +22,8 @@ struct unpacking {
 };
 
 struct code_dir {
+	struct removal removal; /* first: on_removed() takes the directory from there */
+	struct remover *remover;
 	char *path;
 	const struct user *user;
 	struct unpacking unpacking;
@@ -31,99 +31,12 @@ struct code_dir {
 
 /* --- removing ---------------------------------------------------------------------------------------- */
 
-static void closedirp(DIR **directory)
+static void on_removed(struct removal *removal)
 {
-	if (*directory != NULL)
-		(void) closedir(*directory);
-}
+	struct code_dir *dir = (struct code_dir *) removal;
 
-/* Opens a directory of a hostile tree for emptying it; -1 when name is none. */
-static int open_for_removal(int parent_fd, const char *name)
-{
-	int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-	/* EACCES says that it is a directory: of a link or a file the open fails otherwise. */
-	if (fd < 0 && errno == EACCES && fchmodat(parent_fd, name, 0700, 0) == 0)
-		fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd >= 0)
-		(void) fchmod(fd, 0700);
-	return fd;
-}
-
-/* As fdopendir(), which takes the descriptor over only where it succeeds; this closes it otherwise. */
-static DIR *open_entries(int fd)
-{
-	DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
-
-	if (directory == NULL)
-		fd_close(fd);
-	return directory;
-}
-
-/* Removes what is in the directory. Its subdirectories are moved up to the root instead of being descended
- * to: a tree may be nested deeper than there are descriptors, or stack. */
-static void empty_directory(int root_fd, int directory_fd, unsigned *moved)
-{
-	__attribute__((cleanup(closedirp))) DIR *directory = open_entries(directory_fd);
-
-	if (directory == NULL)
-		return;
-	for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
-		char name[32];
-		int fd;
-
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
-		if (unlinkat(directory_fd, entry->d_name, 0) == 0 ||
-			unlinkat(directory_fd, entry->d_name, AT_REMOVEDIR) == 0)
-			continue;
-		fd = open_for_removal(directory_fd, entry->d_name); /* a move needs to write to it */
-		fd_close(fd);
-		(void) snprintf(name, sizeof(name), ".removed-%u", (*moved)++);
-		(void) renameat(directory_fd, entry->d_name, root_fd, name);
-	}
-}
-
-/* One pass over the root: empties and removes the directories in it. Returns how many entries it removed. */
-static size_t remove_entries(int root_fd, unsigned *moved)
-{
-	__attribute__((cleanup(closedirp))) DIR *root = open_entries(fcntl(root_fd, F_DUPFD_CLOEXEC, 0));
-	size_t removed = 0;
-
-	if (root == NULL)
-		return 0;
-	rewinddir(root);
-	for (struct dirent *entry; (entry = readdir(root)) != NULL;) {
-		int fd;
-
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
-		if (unlinkat(root_fd, entry->d_name, 0) == 0) {
-			removed++;
-			continue;
-		}
-		fd = open_for_removal(root_fd, entry->d_name);
-		if (fd >= 0)
-			empty_directory(root_fd, fd, moved);
-		removed += unlinkat(root_fd, entry->d_name, AT_REMOVEDIR) == 0 ? 1 : 0;
-	}
-	return removed;
-}
-
-static void remove_tree(const char *path, const struct user *user)
-{
-	cleanup_fd int root_fd = -1;
-	struct user_rights rights;
-	unsigned moved = 0;
-
-	if (unlink(path) == 0) /* the function has put something else in its place */
-		return;
-	user_lend_rights(user, &rights);
-	root_fd = open_for_removal(AT_FDCWD, path);
-	while (root_fd >= 0 && remove_entries(root_fd, &moved) > 0)
-		;
-	user_return_rights(&rights);
-	(void) rmdir(path); /* whose parent may be ours alone */
+	free(dir->path);
+	free(dir);
 }
 
 void code_dir_free(struct code_dir *dir)
@@ -132,10 +45,11 @@ void code_dir_free(struct code_dir *dir)
 		return;
 	spawn_kill(dir->unpacking.loop, &dir->unpacking.child);
 	fd_close(dir->unpacking.message_fd);
+	dir->removal = (struct removal) { .path = dir->path, .user = dir->user, .on_end = on_removed };
 	if (dir->path != NULL)
-		remove_tree(dir->path, dir->user);
-	free(dir->path);
-	free(dir);
+		remover_add(dir->remover, &dir->removal);
+	else
+		on_removed(&dir->removal);
 }
 
 static void code_dir_freep(struct code_dir **dir)
@@ -161,7 +75,8 @@ static int give_to(const struct user *user, const char *path)
 	return fchown(fd, user->uid, user->gid) < 0 ? -errno : 0;
 }
 
-int code_dir_new(struct code_dir **ret_dir, const char *parent, const struct user *user, struct err *err)
+int code_dir_new(struct code_dir **ret_dir, const char *parent, const struct user *user, struct remover *remover,
+	struct err *err)
 {
 	__attribute__((cleanup(code_dir_freep))) struct code_dir *dir = calloc(1, sizeof(*dir));
 	cleanup_free char *path = NULL;
@@ -171,6 +86,7 @@ int code_dir_new(struct code_dir **ret_dir, const char *parent, const struct use
 	if (dir == NULL)
 		return err_errno(err, -ENOMEM, "cannot make a directory for the code");
 	dir->user = user;
+	dir->remover = remover;
 	dir->unpacking.message_fd = -1;
 	if (asprintf(&path, "%s/pyaction-XXXXXX", parent) < 0)
 		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): not lost, it has a cleanup attribute. */

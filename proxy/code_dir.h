@@ -7,16 +7,18 @@
 #pragma once
 
 #include "loop.h"
+#include "remover.h"
 #include "user.h"
 
 struct code_dir;
 
 /* Makes a fresh directory, mode 0700, below parent. It is the user's, and so is all that is put into it, by whom it is
- * also removed; NULL for ourselves. user must outlive it. */
-int code_dir_new(
-	struct code_dir **ret_dir, const char *parent, const struct user *user, struct err *err) UTIL_MUST_CHECK;
+ * also removed; NULL for ourselves. user must outlive it, and so must the remover (NULL for none) its directories. */
+int code_dir_new(struct code_dir **ret_dir, const char *parent, const struct user *user, struct remover *remover,
+	struct err *err) UTIL_MUST_CHECK;
 
-/* Removes the directory and all in it, as far as that is possible. NULL is allowed. */
+/* Removes the directory and all in it, as far as that is possible: what takes longer than a moment, by and by, where there
+ * is a remover. NULL is allowed. */
 void code_dir_free(struct code_dir *dir);
 
 const char *code_dir_path(const struct code_dir *dir);

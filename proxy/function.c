@@ -631,7 +631,8 @@ static int place_code(struct function *function, struct err *err)
 	struct envelope *envelope = &function->envelope;
 	int r;
 
-	r = code_dir_new(&function->code_dir, function->config.work_dir, function->config.user, err);
+	r = code_dir_new(
+		&function->code_dir, function->config.work_dir, function->config.user, function->config.remover, err);
 	if (r < 0)
 		return r;
 	function->compiled = envelope->kind == CODE_ZIP && is_compiled(envelope);

@@ -14,6 +14,7 @@
 #include "logs.h"
 #include "loop.h"
 #include "metrics.h"
+#include "remover.h"
 #include "user.h"
 
 #include <limits.h>
@@ -37,6 +38,7 @@ struct function_config {
 	const char *precompiler_path; /* executable that compiles modules beside their import */
 	const struct user *user;      /* as which all of these run; NULL for ourselves */
 	const char *work_dir;         /* where directories for code are made */
+	struct remover *remover;      /* removes them; NULL: at once, however long it takes */
 	const char *convention;       /* PYACTION_CONVENTION of the server, NULL for none */
 	struct limits limits;         /* of every invocation, in place of its platform's own */
 	bool tell;                    /* say on stderr which convention was chosen, and why */

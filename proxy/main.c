@@ -17,9 +17,12 @@
 #include <sys/stat.h>
 
 enum {
-	/* After SIGTERM and the grace: how long the answers may take; how often to look. */
+	/* After SIGTERM and the grace: how long the answers may take; how often to look; how long until the end, and with
+	 * what there is to be removed at least. */
 	STOP_ANSWERS_MS = 300,
 	STOP_POLL_MS = 5,
+	STOP_END_MS = 300,
+	STOP_REMOVAL_MS = 100,
 	MMAP_THRESHOLD = 16 << 20,
 	TRIM_THRESHOLD = 64 << 20,
 };
@@ -30,6 +33,7 @@ struct server {
 	struct loop *loop;
 	struct logs *logs;
 	struct function *function;
+	struct remover remover;
 	struct http_server *http;
 	struct http_server *status; /* NULL where there is none */
 	struct status_source status_source;
@@ -265,6 +269,7 @@ static int start_function(struct server *server, const struct options *options, 
 		.precompiler_path = server->precompiler_path,
 		.user = &server->user,
 		.work_dir = options->work_dir,
+		.remover = &server->remover,
 		.convention = options->convention,
 		.limits = options->limits,
 		.tell = options->tell,
@@ -330,6 +335,7 @@ static int serve(struct server *server, const struct options *options, struct en
 		return r;
 	if ((r = loop_new(&server->loop, err)) < 0 || (r = logs_new(&server->logs, server->loop, err)) < 0)
 		return r;
+	remover_init(&server->remover, server->loop);
 	server->stop_timer = (struct timer) { .on_due = on_stop_due, .context = server };
 	/* Started first: the interpreter comes up while the rest does. */
 	if ((r = start_function(server, options, err)) < 0 || (r = start_http(server, options, err)) < 0 ||
@@ -344,6 +350,15 @@ static int serve(struct server *server, const struct options *options, struct en
 	return loop_run(server->loop, err);
 }
 
+/* When the removal of the code has to be over: a function could make it last as long as it likes. */
+static uint64_t removal_end_ms(const struct server *server)
+{
+	uint64_t end_ms = server->stop_since_ms + server->grace_ms + STOP_END_MS;
+	uint64_t least_ms = loop_now_ms() + STOP_REMOVAL_MS;
+
+	return end_ms > least_ms ? end_ms : least_ms;
+}
+
 static void shut_down(struct server *server)
 {
 	if (server->function != NULL)
@@ -354,6 +369,7 @@ static void shut_down(struct server *server)
 	if (server->loop != NULL)
 		spawn_kill_all(server->loop);
 	function_free(server->function);
+	remover_finish(&server->remover, removal_end_ms(server));
 	logs_free(server->logs);
 	loop_free(server->loop);
 }

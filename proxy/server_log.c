@@ -50,6 +50,7 @@ static const struct {
 	[EVENT_REQUEST_REFUSED] = { "request_refused", LOG_LEVEL_DEBUG, "a request was answered without the function" },
 	[EVENT_CLIENT_GONE] = { "client_gone", LOG_LEVEL_INFO, "a client went away" },
 	[EVENT_OUTPUT_LOST] = { "output_lost", LOG_LEVEL_WARNING, "output of the function is lost" },
+	[EVENT_FOLDER_LEFT] = { "folder_left", LOG_LEVEL_WARNING, "a folder of the function could not be removed" },
 	[EVENT_INTERNAL_ERROR] = { "internal_error", LOG_LEVEL_ERROR,
 		"an activation failed for a reason of the server's" },
 	[EVENT_LOG_REOPENED] = { "log_reopened", LOG_LEVEL_INFO, "this file takes the place of one that was moved" },

@@ -320,6 +320,40 @@ def _init_cut_off(one, code):
         return None
 
 
+#: What takes long to be removed: deeper than a path may be, many, in pieces that are freed one by one.
+FULL = {
+    "deep": "for _ in range(5000):\n        os.mkdir('d')\n        os.chdir('d')",
+    "many": "for n in range(40000):\n        os.close(os.open(str(n), os.O_CREAT))",
+    "pieces": "f = os.open('f', os.O_CREAT | os.O_RDWR)\n    for n in range(30000):\n"
+              "        os.pwrite(f, b'x', n * 8192)\n    os.fsync(f)",
+}
+
+
+@pytest.mark.parametrize("kind", sorted(FULL))
+def test_stop_with_a_full_folder(server, tmp_path, kind):
+    """Whatever the function has put there: the stop is in time. What is left is told."""
+    work_dir, log = tmp_path / "work", tmp_path / "log"
+    work_dir.mkdir()
+    one = server(options=["--work-dir", str(work_dir), "--log-file", str(log)])
+    assert one.init(f"import os\ndef main(event):\n    {FULL[kind]}\n    return {{}}\n").status == 200
+    assert one.run({}).status == 200
+    one.signal(signal.SIGTERM)
+    assert one.wait(STOP_SECONDS) == 0
+    assert bool(list(work_dir.iterdir())) == (" folder_left: " in log.read_text())
+    subprocess.run(["rm", "-rf", str(work_dir)], check=True)
+
+
+def test_full_folder_of_code_that_does_not_load(server, tmp_path):
+    """It is removed meanwhile: neither the next init nor the stop waits for it."""
+    work_dir = tmp_path / "work"
+    work_dir.mkdir()
+    one = server(options=["--work-dir", str(work_dir)])
+    assert one.init(f"import os\nif True:\n    {FULL['many']}\nraise ValueError('no')\n").status == 502
+    assert one.init(ECHO).status == 200
+    assert one.result({"n": 1}) == {"n": 1}
+    wait_until(lambda: len(list(work_dir.iterdir())) == 1, "the folder is removed while the server works")
+
+
 def test_second_sigterm_does_no_harm(action, gate: Gate):
     one = action("import time\ndef main(event):\n    open(event['gate']).read()\n    time.sleep(9)\n")
     pending = one.background(in_flight, one, {"gate": gate.path})

@@ -49,7 +49,7 @@ static struct code_dir *make_dir(void)
 	struct code_dir *dir = NULL;
 	struct err err;
 
-	if (code_dir_new(&dir, base, NULL, &err) < 0)
+	if (code_dir_new(&dir, base, NULL, NULL, &err) < 0)
 		bail_out("%s", err.text);
 	return dir;
 }
@@ -74,13 +74,13 @@ static void test_new(void)
 	free(tree);
 
 	(void) snprintf(none, sizeof(none), "%s/none", base);
-	is_int(code_dir_new(&untouched, none, NULL, &err), -ENOENT, "below a directory that is not there");
+	is_int(code_dir_new(&untouched, none, NULL, NULL, &err), -ENOENT, "below a directory that is not there");
 	(void) snprintf(sentence, sizeof(sentence),
 		"cannot make a directory for the code in '%s' (--work-dir, PYACTION_WORK_DIR): No such file or directory",
 		none);
 	is_str(err.text, sentence, "... which is said");
 	ok(untouched == NULL, "... and nothing returned");
-	is_int(code_dir_new(&untouched, self, NULL, &err), -ENOTDIR, "below a file");
+	is_int(code_dir_new(&untouched, self, NULL, NULL, &err), -ENOTDIR, "below a file");
 	(void) snprintf(sentence, sizeof(sentence),
 		"cannot make a directory for the code in '%s' (--work-dir, PYACTION_WORK_DIR): Not a directory", self);
 	is_str(err.text, sentence, "... which is said");
@@ -95,12 +95,12 @@ static void test_real_path(void)
 	char *tree;
 
 	(void) snprintf(link, sizeof(link), "%s/link", base);
-	if (symlink(base, link) < 0 || code_dir_new(&dir, link, NULL, &err) < 0)
+	if (symlink(base, link) < 0 || code_dir_new(&dir, link, NULL, NULL, &err) < 0)
 		bail_out("cannot make a link");
 	ok(strstr(code_dir_path(dir), "/link/") == NULL && code_dir_path(dir)[0] == '/',
 		"a link in the path is resolved");
 	code_dir_free(dir);
-	if (chdir(base) < 0 || code_dir_new(&dir, ".", NULL, &err) < 0)
+	if (chdir(base) < 0 || code_dir_new(&dir, ".", NULL, NULL, &err) < 0)
 		bail_out("cannot use a relative path");
 	ok(strncmp(code_dir_path(dir), base, strlen(base)) == 0, "a relative path becomes absolute");
 	if (chdir(before) < 0)

@@ -265,7 +265,7 @@ static int fill_code_dir(struct err *err)
 {
 	struct code_dir *dir = NULL;
 	char to[PATH_MAX] = "", below[PATH_MAX + 8];
-	int r = code_dir_new(&dir, work_dir, NULL, err);
+	int r = code_dir_new(&dir, work_dir, NULL, NULL, err);
 
 	if (r == 0)
 		r = code_dir_write(dir, "__main__.py", "x = 1\n", 6, err);

@@ -344,9 +344,11 @@ static bool head_is(enum event event)
 	return ((struct request *) world.function->queue->context)->event == event;
 }
 
-int code_dir_new(struct code_dir **ret_dir, const char *parent, const struct user *user, struct err *err)
+int code_dir_new(struct code_dir **ret_dir, const char *parent, const struct user *user, struct remover *remover,
+	struct err *err)
 {
 	(void) user;
+	(void) remover;
 	if (head_is(EVENT_INIT_NO_SPACE))
 		return err_errno(err, -ENOSPC, "cannot make a directory in '%s'", parent);
 	wrong_if(world.code_dir != NULL, "a second directory for the code");
