@@ -499,16 +499,22 @@ static void end_wait(struct function *function, struct invocation *invocation)
 	histogram_record(&function->metrics.queue, invocation->queue_us);
 }
 
-/* The phases in which the function's code runs. Loading has the time limit too, but at least LIMIT_INIT_MS. */
+/* In ms, 0 for none. Loading has the limit of a run, but at least LIMIT_INIT_MS. */
+static unsigned time_limit(const struct function *function, enum phase phase)
+{
+	unsigned timeout_ms = function->outcome.limits.timeout_ms;
+
+	return timeout_ms > 0 && phase != PHASE_RUNNING && timeout_ms < LIMIT_INIT_MS ? LIMIT_INIT_MS : timeout_ms;
+}
+
+/* The phases in which the function's code runs. */
 static void enter_phase(struct function *function, enum phase phase)
 {
-	uint64_t timeout_ms = function->outcome.limits.timeout_ms;
+	unsigned timeout_ms = time_limit(function, phase);
 
 	function->phase = phase;
 	function->phase_since_us = now_us();
 	end_wait(function, function->queue);
-	if (timeout_ms > 0 && phase != PHASE_RUNNING && timeout_ms < LIMIT_INIT_MS)
-		timeout_ms = LIMIT_INIT_MS;
 	function->deadline_ms = timeout_ms > 0 ? loop_now_ms() + timeout_ms : 0;
 	set_watchdog(function);
 }
@@ -831,18 +837,18 @@ static void on_runner_reply(void *context, struct reply *reply)
 	}
 }
 
-/* The runner has been killed for a limit, and is gone. */
+/* The runner has been killed for a limit, and is gone. The sentences are those of OpenWhisk's invoker. */
 static void finish_at_limit(struct function *function)
 {
-	const struct limits *limits = &function->outcome.limits;
-
 	function->killed = false;
 	if (function->outcome.kind == OUTCOME_TIMED_OUT)
-		finish(function, OUTCOME_TIMED_OUT, true, "The action exceeded its time limits of %u milliseconds.",
-			limits->timeout_ms);
+		finish(function, OUTCOME_TIMED_OUT, true,
+			function->phase == PHASE_RUNNING
+				? "The action exceeded its time limits of %u milliseconds."
+				: "The action exceeded its time limits of %u milliseconds during initialization.",
+			time_limit(function, function->phase));
 	else
-		finish(function, OUTCOME_OUT_OF_MEMORY, true,
-			"The action exhausted its memory of %u megabytes and was aborted.", limits->memory_mb);
+		finish(function, OUTCOME_OUT_OF_MEMORY, true, "The action exhausted its memory and was aborted.");
 }
 
 static void finish_exited_init(struct function *function, const char *reason)

@@ -1364,7 +1364,8 @@ static void test_whose_limits(void)
 }
 
 #define TIME_LIMIT(ms) "The action exceeded its time limits of " ms " milliseconds."
-#define MEMORY_LIMIT(mb) "The action exhausted its memory of " mb " megabytes and was aborted."
+#define TIME_LIMIT_OF_LOADING(ms) "The action exceeded its time limits of " ms " milliseconds during initialization."
+#define MEMORY_LIMIT "The action exhausted its memory and was aborted."
 
 static bool was_killed(const struct asked *asked)
 {
@@ -1473,8 +1474,8 @@ static void test_init_timeout(void)
 {
 	struct asked *asked;
 
-	check_init_timeout(50, LIMIT_INIT_MS, TIME_LIMIT("50"));
-	check_init_timeout(20000, 20000, TIME_LIMIT("20000"));
+	check_init_timeout(50, LIMIT_INIT_MS, TIME_LIMIT_OF_LOADING("10000"));
+	check_init_timeout(20000, 20000, TIME_LIMIT_OF_LOADING("20000"));
 
 	set_up_cloud(5000, 0);
 	ok(is_initialized(init("main")), "init");
@@ -1496,7 +1497,7 @@ static void test_init_timeout(void)
 	asked = submit_to_cloud("{}");
 	run_ms(test.loop, 20);
 	advance_clock(LIMIT_INIT_MS + 100);
-	ok(run_until(test.loop, &asked->done) && is_outcome(asked, OUTCOME_TIMED_OUT, TIME_LIMIT("5000")),
+	ok(run_until(test.loop, &asked->done) && is_outcome(asked, OUTCOME_TIMED_OUT, TIME_LIMIT_OF_LOADING("10000")),
 		"... not longer");
 	(void) unsetenv("DOUBLE_INIT");
 	ok(is_outcome(run_on_cloud("{}"), OUTCOME_SUCCESS, "{}"), "the next run loads it");
@@ -1510,7 +1511,7 @@ static void test_memory_watched(void)
 	set_up_cloud(0, 200);
 	ok(is_initialized(init("main")) && was_asked("D"), "init");
 	asked = run_on_cloud("<out before~;grow 300;pause>");
-	ok(is_outcome(asked, OUTCOME_OUT_OF_MEMORY, MEMORY_LIMIT("200")), "a run that takes too much memory");
+	ok(is_outcome(asked, OUTCOME_OUT_OF_MEMORY, MEMORY_LIMIT), "a run that takes too much memory");
 	ok(was_killed(asked) && asked->peak_kb > 200 * 1024 && has_limits(asked, 0, 200), "... is killed, with %ld KB",
 		asked->peak_kb);
 	ok(came_out("START cold\nbefore\nEND 9\n"), "... its output and its lines are there");
@@ -1520,7 +1521,7 @@ static void test_memory_watched(void)
 
 	set_up_cloud(60000, 200);
 	ok(is_initialized(init("main")), "init");
-	ok(is_outcome(run_on_cloud("<grow 300;pause>"), OUTCOME_OUT_OF_MEMORY, MEMORY_LIMIT("200")),
+	ok(is_outcome(run_on_cloud("<grow 300;pause>"), OUTCOME_OUT_OF_MEMORY, MEMORY_LIMIT),
 		"with a limit in time, too, memory counts at once");
 	cloud.limits.timeout_ms = 50;
 	ok(is_outcome(run_on_cloud("<pause>"), OUTCOME_TIMED_OUT, TIME_LIMIT("50")), "... and time in time");
@@ -1530,7 +1531,7 @@ static void test_memory_watched(void)
 	set_up_with("script", &(struct function_config) { .limits = { LIMITS_DEFAULT, 200 } });
 	asked = submit_init("main");
 	(void) unsetenv("DOUBLE_INIT"); /* for the runner that is started at its end */
-	ok(is_outcome(wait_for(asked), OUTCOME_OUT_OF_MEMORY, MEMORY_LIMIT("200")) && was_killed(asked),
+	ok(is_outcome(wait_for(asked), OUTCOME_OUT_OF_MEMORY, MEMORY_LIMIT) && was_killed(asked),
 		"an init that takes too much");
 	ok(came_out(MARKER) && came_error(MARKER) && work_dir_is(""), "... leaves nothing");
 	ok(is_initialized(init("main")), "the next init works");
@@ -1550,7 +1551,7 @@ static void test_memory_told(void)
 	ok(is_outcome(asked, OUTCOME_SUCCESS, most) && asked->peak_kb == 204800, "a run that took as much as it may");
 	(void) came_out("START cold\nEND 1\n");
 	asked = run_on_cloud(more);
-	ok(is_outcome(asked, OUTCOME_OUT_OF_MEMORY, MEMORY_LIMIT("200")) && was_killed(asked), "one that took more");
+	ok(is_outcome(asked, OUTCOME_OUT_OF_MEMORY, MEMORY_LIMIT) && was_killed(asked), "one that took more");
 	ok(asked->payload == NULL && came_out("START\nEND 9\n"), "... has no result");
 	asked = run_on_cloud("{}");
 	ok(is_outcome(asked, OUTCOME_SUCCESS, "{}") && asked->init_us > 0, "the next has a fresh process");
