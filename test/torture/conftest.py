@@ -6,6 +6,7 @@ from typing import Iterator
 import pytest
 
 from blackbox import harness
+from blackbox.conftest import freed_at_once  # noqa: F401 (a fixture)
 
 
 def pytest_configure() -> None:
