@@ -38,7 +38,7 @@ coverage-report:
 # --- leaks in the runner -------------------------------------------------------------------------------------
 
 # For make asan.
-$(BUILD)/check_leaks.o: test/analysis/check_leaks.c
+$(BUILD)/check_leaks.o: test/analysis/check_leaks.c test/analysis/python_malloc.h
 	@mkdir -p $(@D)
 	$(call say,cc $@)
 	$(Q)$(CC) $(RUNNER_CFLAGS) -c -o $@ $<

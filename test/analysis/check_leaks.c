@@ -2,15 +2,13 @@
  * Linked into the runner of make asan, which would never be asked for its leaks: it ends by SIGKILL or _exit(). It is
  * asked before it answers, so that a leak is reported in the log of the activation in which it happened.
  *
- * All memory of Python's comes from malloc() here. Objects are then blocks of their own that AddressSanitizer watches,
- * and nothing is in memory in which the leak sanitizer would not look for pointers (the interpreter's stacks are in
- * what it takes for arenas): there is nothing to suppress. The garbage collector knows all containers, so one that is
- * left behind counts as in use, with what is in it: for those there is make refcount.
+ * There is nothing to suppress. The garbage collector knows all containers, so one that is left behind counts as in
+ * use, with what is in it: for those there is make refcount.
  */
-#include <Python.h>
+#include "python_malloc.h"
+
 #include <sanitizer/lsan_interface.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Each takes 8 ms, more with a large heap; a test may send 20,000 messages. */
@@ -21,33 +19,14 @@ struct channel;
 int __real_channel_write(const struct channel *channel, const char *data, size_t length);
 int __wrap_channel_write(const struct channel *channel, const char *data, size_t length);
 
-static void *allocate_arena(void *context, size_t size)
-{
-	(void) context;
-	return malloc(size);
-}
-
-static void free_arena(void *context, void *arena, size_t size)
-{
-	(void) context;
-	(void) size;
-	free(arena);
-}
-
 static bool is_wanted;
 
 __attribute__((constructor)) static void begin(void)
 {
-	PyObjectArenaAllocator arenas = { .alloc = allocate_arena, .free = free_arena };
-	PyMemAllocatorEx raw;
 	const char *wish = getenv("PYACTION_LEAK_CHECK"); /* the harness of the tests has it */
 
 	is_wanted = wish == NULL || strcmp(wish, "0") != 0;
-
-	PyObject_SetArenaAllocator(&arenas);
-	PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &raw);
-	PyMem_SetAllocator(PYMEM_DOMAIN_MEM, &raw);
-	PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, &raw);
+	python_malloc_use();
 }
 
 /* After the first ones only the 32nd, the 64th, the 128th ... */

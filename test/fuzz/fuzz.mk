@@ -11,7 +11,7 @@ FUZZ_CC ?= clang
 
 FUZZ_TARGETS ?= $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 FUZZ_EMBEDDING := $(patsubst test/fuzz/fuzz_%.c,%,$(shell grep -l python_target.h test/fuzz/fuzz_*.c))
-FUZZ_HEADERS := $(wildcard test/fuzz/*.h proxy/*.h pyrunner/*.h common/*.h)
+FUZZ_HEADERS := $(wildcard test/fuzz/*.h test/analysis/*.h proxy/*.h pyrunner/*.h common/*.h)
 FUZZ_CFLAGS := -Wno-conversion -Wno-sign-conversion -DFUZZ_FOLDER='"$(CURDIR)/test/fuzz"'
 
 FUZZ_HELPERS_archive := test/fuzz/unpacking.c

@@ -1,6 +1,7 @@
 #include "python_target.h"
 
 #include "../../pyrunner/interpreter.h"
+#include "../analysis/python_malloc.h"
 
 #include <signal.h>
 #include <stdarg.h>
@@ -17,11 +18,13 @@ static const char *traced = "<pyaction>";
 
 static PyObject *check;
 
-/* CPython keeps what it allocates for its lifetime. Of the sanitizer's runtime, where there is one. */
-const char *__asan_default_options(void);
-const char *__asan_default_options(void)
+static bool leaks_are_seen;
+
+/* Of the sanitizer's runtime, where there is one. */
+int __lsan_is_turned_off(void);
+int __lsan_is_turned_off(void)
 {
-	return "detect_leaks=0";
+	return !leaks_are_seen;
 }
 
 static unsigned hash_line(const char *file, int line)
@@ -91,8 +94,10 @@ void python_target_start(const char *name, bool trace)
 	PyObject *bootstrap;
 	struct err err;
 
-	if (!trace) /* what is tested is C */
-		(void) setenv("PYTHONMALLOC", "malloc", 1);
+	if (!trace) { /* what is tested is C */
+		python_malloc_use();
+		leaks_are_seen = true;
+	}
 	(void) setenv("PYTHONDONTWRITEBYTECODE", "1", 1);
 	(void) setenv("PYTHONHASHSEED", "0", 1);
 	if (interpreter_start(&bootstrap, &err) < 0)
