@@ -152,6 +152,15 @@ def find_program(root: str) -> Optional[str]:
     return None if is_python else path
 
 
+def make_executable(program: str) -> None:
+    """Archives that were made without Unix modes, by Java's tools or on Windows, do not say that it is."""
+    if not os.access(program, os.X_OK):
+        try:
+            os.chmod(program, 0o755)
+        except OSError:
+            pass  # the start will say why it cannot be executed
+
+
 def check_environment(root: str) -> None:
     """Raises LoadError where an archive was compiled for another execution environment: exec.env in it must be what
     OW_EXECUTION_ENV says, if that is set (Apache OpenWhisk, docs/ENVVARS.md of its Go runtime)."""

@@ -40,6 +40,8 @@ def load(init: Dict[str, Any]) -> Any:
     loader.check_environment(init["path"])
     program = loader.find_program(init["path"])
     if program is not None:
+        if init["owned"]:
+            loader.make_executable(program)
         return on_demand.load("action_loop").Program(program)
     return Function(loader.load(init["path"], init["handler"], init["source"]), init.get("timeout_ms"))
 

@@ -436,6 +436,11 @@ def test_main_file_that_is_missing(tmp_path):
     Failure(tmp_path, {"other.py": ""}, "main").assert_names("'main'", "__main__.py")
 
 
+def test_program_that_is_not_executable(tmp_path):
+    """Its permissions are the author's, who has to mend them."""
+    Failure(tmp_path, {"exec": "#!/bin/sh\n"}, "").assert_names("exec cannot be started: Permission denied")
+
+
 def test_empty_folder(tmp_path):
     Failure(tmp_path, {}, "").assert_names("__main__.py")
 
