@@ -56,7 +56,7 @@ struct function {
 	uint64_t deadline_ms;   /* of loop_now_ms(); 0: none */
 	uint64_t phase_since_us;
 	struct cold_start cold_start; /* not reported yet; init_us 0: it has been */
-	bool killed;                  /* the runner, for a limit; outcome.kind says which */
+	bool killed;                  /* the runner, by us; outcome.kind says why */
 	bool init_failed;             /* the last one */
 	bool was_full;                /* and it has been said; the queue has not been empty since then */
 	bool advancing;
@@ -445,6 +445,14 @@ static void look_at_memory(struct function *function)
 }
 
 /* The invocation ends when the process has: what it still writes until then belongs to it. */
+static void kill_runner(struct function *function, enum outcome_kind kind, const char *reason)
+{
+	loop_timer_clear(function->loop, &function->watchdog);
+	function->outcome.kind = kind;
+	function->killed = true;
+	runner_kill(function->runner, reason);
+}
+
 static void kill_for_limit(struct function *function, enum outcome_kind kind)
 {
 	const struct outcome *outcome = &function->outcome;
@@ -457,10 +465,7 @@ static void kill_for_limit(struct function *function, enum outcome_kind kind)
 		server_log(EVENT_MEMORY_LIMIT_PASSED, LOG_TEXT("activation_id", function->queue->id),
 			LOG_NUMBER("pid", runner_pid(function->runner)),
 			LOG_NUMBER("memory_mb", outcome->limits.memory_mb), LOG_NUMBER("peak_kb", outcome->peak_kb));
-	loop_timer_clear(function->loop, &function->watchdog);
-	function->outcome.kind = kind;
-	function->killed = true;
-	runner_kill(function->runner, "it passed a limit");
+	kill_runner(function, kind, "it passed a limit");
 }
 
 static void set_watchdog(struct function *function)
@@ -808,6 +813,16 @@ static void take_init_reply(struct function *function, struct reply *reply, int 
 	finish_with_payload(function, statuses[status].kind, statuses[status].markers, reply);
 }
 
+static void kill_for_status(struct function *function, const char *status)
+{
+	static const char reason[] = "it answered with an unknown status";
+
+	server_log(EVENT_RUNNER_MISBEHAVED, LOG_NUMBER("pid", runner_pid(function->runner)), LOG_TEXT("error", reason));
+	(void) snprintf(function->outcome.text, sizeof(function->outcome.text),
+		"The runner answered with an unknown status: %.200s", status);
+	kill_runner(function, OUTCOME_INTERNAL_ERROR, reason);
+}
+
 static void on_runner_reply(void *context, struct reply *reply)
 {
 	struct function *function = context;
@@ -820,14 +835,7 @@ static void on_runner_reply(void *context, struct reply *reply)
 	if (peak_kb > function->outcome.peak_kb)
 		function->outcome.peak_kb = peak_kb;
 	if (status < 0 || (loading != about_loading && statuses[status].kind != OUTCOME_BAD_REQUEST)) {
-		server_log(EVENT_RUNNER_MISBEHAVED, LOG_NUMBER("pid", runner_pid(function->runner)),
-			LOG_TEXT("error", "it answered with an unknown status"));
-		if (function->initialized)
-			discard_runner(function);
-		else
-			discard_failed_code(function);
-		finish(function, OUTCOME_INTERNAL_ERROR, true, "The runner answered with an unknown status: %.200s",
-			reply->status);
+		kill_for_status(function, reply->status);
 	} else if (loading) {
 		take_init_reply(function, reply, status);
 	} else if (is_over_memory(function)) {
@@ -837,11 +845,13 @@ static void on_runner_reply(void *context, struct reply *reply)
 	}
 }
 
-/* The runner has been killed for a limit, and is gone. The sentences are those of OpenWhisk's invoker. */
-static void finish_at_limit(struct function *function)
+/* The runner has been killed by kill_runner(), and is gone. The sentences are those of OpenWhisk's invoker. */
+static void finish_killed(struct function *function)
 {
 	function->killed = false;
-	if (function->outcome.kind == OUTCOME_TIMED_OUT)
+	if (function->outcome.kind == OUTCOME_INTERNAL_ERROR)
+		finish_outcome(function, true);
+	else if (function->outcome.kind == OUTCOME_TIMED_OUT)
 		finish(function, OUTCOME_TIMED_OUT, true,
 			function->phase == PHASE_RUNNING
 				? "The action exceeded its time limits of %u milliseconds."
@@ -932,7 +942,7 @@ static void on_runner_end(void *context, const struct runner_end *end)
 		(void) start_runner(function, &err);
 
 	if (waited_for && function->killed)
-		finish_at_limit(function);
+		finish_killed(function);
 	else if (phase == PHASE_RUNNING)
 		finish(function, OUTCOME_EXITED, true, "command exited (%s)", end->reason);
 	else if (waited_for)

@@ -280,6 +280,23 @@ def test_runner_that_breaks_the_protocol(double, tmp_path, kind):
         assert one.result() == {"ok": True}
 
 
+def test_output_of_a_runner_that_breaks_the_protocol(double):
+    """All that it writes until it has ended belongs to its activation."""
+    one = double(
+        "import threading\n"
+        "def serve(line):\n"
+        "    data = json.loads(line)['value'].encode() * 6000000\n"
+        "    threading.Thread(target=os.write, args=(1, data)).start()\n"
+        "    reply(b'{}', b'nonsense')\n"
+        "    time.sleep(1000)\n"
+    )
+    letters = "abcdefghijklmnop"
+    for letter in letters:
+        assert one.run(letter).status == 500
+    for letter, log in zip(letters, one.out.content().split(MARKER)):
+        assert set(log.decode()) <= {letter, "\n"}
+
+
 def test_unasked_reply_while_idle(double, tmp_path):
     """A reply nobody asked for must not become the answer to the next request."""
     flag = tmp_path / "sent"

@@ -1073,6 +1073,8 @@ static const char *describe_asked(const struct process *process)
 	static const char *const closed[] = { "closed-unread", "closed-unread-again", "closed-unread-last" };
 	int attempts = world.function->queue->attempts;
 
+	if (world.function->killed && world.function->outcome.kind == OUTCOME_INTERNAL_ERROR)
+		return "garbled";
 	if (world.function->killed)
 		return world.function->outcome.kind == OUTCOME_TIMED_OUT ? "over-time" : "over-memory";
 	if (process->killed)
@@ -1226,12 +1228,12 @@ static const struct {
 		"read>loading/read close>loading/closed-unread-last exit crash>failing/fresh=init-exited "
 		"deadline>loading/over-time look>. look-greedy>loading/over-memory" },
 	{ "loading/read",
-		"success bytes app-error error greedy unknown success+exit>failing/none=internal "
+		"success bytes app-error error greedy unknown>loading/garbled success+exit>failing/fresh=internal "
 		"bad>failing/fresh=bad-request loaded>ending/loaded=initialized load-failed>failing/fresh=init-failed "
 		"long twice>loading/killed half>loading/half close>loading/closed exit "
 		"crash>failing/fresh=init-exited deadline>loading/over-time look>. look-greedy>loading/over-memory" },
 	{ "loading/half",
-		"long>loading/killed rest>failing/none=internal close>loading/closed exit "
+		"long>loading/killed rest>loading/garbled close>loading/closed exit "
 		"crash>failing/fresh=init-exited deadline>loading/over-time look>. look-greedy>loading/over-memory" },
 	{ "loading/closed-unread",
 		"exit crash>loading/unread-again grace>loading/killed deadline>loading/over-time look>. "
@@ -1247,6 +1249,7 @@ static const struct {
 		"look-greedy>loading/over-memory" },
 	{ "loading/killed",
 		"exit die>failing/fresh=init-exited deadline>loading/over-time look>. look-greedy>loading/over-memory" },
+	{ "loading/garbled", "exit die>failing/fresh=internal" },
 	{ "loading/over-time", "exit die>failing/fresh=timed-out" },
 	{ "loading/over-memory", "exit die>failing/fresh=out-of-memory" },
 	{ "failing/none", "written>empty/none" },
@@ -1293,12 +1296,12 @@ static const struct {
 		"read>reloading/read close>reloading/closed-unread-last exit crash>ending/none=init-exited "
 		"deadline>reloading/over-time look>. look-greedy>reloading/over-memory" },
 	{ "reloading/read",
-		"success bytes app-error error greedy unknown success+exit>ending/none=internal "
+		"success bytes app-error error greedy unknown>reloading/garbled success+exit>ending/none=internal "
 		"bad>ending/none=bad-request loaded>running/unread* load-failed>ending/none=init-failed long "
 		"twice>reloading/killed half>reloading/half close>reloading/closed exit crash>ending/none=init-exited "
 		"deadline>reloading/over-time look>. look-greedy>reloading/over-memory" },
 	{ "reloading/half",
-		"long>reloading/killed rest>ending/none=internal close>reloading/closed exit "
+		"long>reloading/killed rest>reloading/garbled close>reloading/closed exit "
 		"crash>ending/none=init-exited deadline>reloading/over-time look>. look-greedy>reloading/over-memory" },
 	{ "reloading/closed-unread",
 		"exit crash>reloading/unread-again grace>reloading/killed deadline>reloading/over-time look>. "
@@ -1315,6 +1318,7 @@ static const struct {
 	{ "reloading/killed",
 		"exit die>ending/none=init-exited deadline>reloading/over-time look>. "
 		"look-greedy>reloading/over-memory" },
+	{ "reloading/garbled", "exit die>ending/none=internal" },
 	{ "reloading/over-time", "exit die>ending/none=timed-out" },
 	{ "reloading/over-memory", "exit die>ending/none=out-of-memory" },
 	{ "running/unread",
@@ -1329,7 +1333,7 @@ static const struct {
 	{ "running/read",
 		"success>ending/loaded=success bytes>ending/loaded=bytes app-error>ending/loaded=app-error "
 		"error>ending/loaded=error bad>ending/loaded=bad-request loaded load-failed "
-		"unknown>ending/none=internal greedy look-greedy>running/over-memory long twice>running/killed "
+		"unknown>running/garbled greedy look-greedy>running/over-memory long twice>running/killed "
 		"half>running/half success+exit>ending/fresh=success close>running/closed exit "
 		"crash>ending/fresh=exited deadline>running/over-time look>." },
 	{ "running/half",
@@ -1349,6 +1353,7 @@ static const struct {
 		"look-greedy>running/over-memory" },
 	{ "running/killed",
 		"exit die>ending/fresh=exited deadline>running/over-time look>. look-greedy>running/over-memory" },
+	{ "running/garbled", "exit die>ending/fresh=internal" },
 	{ "running/over-time", "exit die>ending/fresh=timed-out" },
 	{ "running/over-memory", "exit die>ending/fresh=out-of-memory" },
 	{ "ending/none", "written>ready/none" },
