@@ -161,14 +161,14 @@ class Worker:
         options: Tuple[str, ...] = ("--memory", "300") if rng.random() < 0.3 else ()
         if rng.random() < 0.2:
             options += ("--timeout", str(TIMEOUT_S))
-        door = "lambda" if rng.random() < 0.2 else "openwhisk"
-        if door == "lambda":  # whose limits are the cloud's
+        door = rng.choice(["lambda", "scf", "openwhisk", "openwhisk", "openwhisk"])
+        if door != "openwhisk":  # whose limits are the cloud's
             options += ("--max-request", "20M", "--max-response", "20M")
             options += () if "--memory" in options else ("--memory", "0")
             options += () if "--timeout" in options else ("--timeout", "60")
         return Plan(
             code=rng.choice(["source", "source", "zip", "start"]),
-            merged=door == "lambda" or rng.random() < 0.3,
+            merged=door != "openwhisk" or rng.random() < 0.3,
             door=door,
             user=self.user if rng.random() < 0.4 else None,
             disk=(8 << 20) if self.can_mount and rng.random() < 0.3 else 0,

@@ -15,7 +15,7 @@ from blackbox.harness import SANITIZED, Server, Settings, init_body, open_files
 
 from . import machine
 from .load import Closed, Connection, Ledger, Refused, Request, Shape, Violation, random_shape
-from .logs import InvokeStream, Reader, Segment, Stream
+from .logs import CLOUD_STREAMS, Reader, Segment, Stream
 from .witness import Witness
 
 VICTIM = pathlib.Path(__file__).with_name("victim.py")
@@ -40,7 +40,7 @@ class Plan:
     code: "source", "zip" or "start" (there at the start). merged: both streams lead to one pipe. user: to run as,
     None for this one. disk: bytes of the file system that its work directory is in, 0 for an ordinary one. log: a
     file that both streams go to, in place of what is read here; "" for none. door: through which requests come,
-    "openwhisk" or "lambda".
+    a key of load.PATHS.
     """
 
     code: str = "source"
@@ -134,8 +134,9 @@ class Life:
             assert process.stderr is not None
             pipes.append(("stderr", process.stderr))
         for name, pipe in pipes:
-            stream = InvokeStream(name) if self.plan.door == "lambda" else Stream(name, 2 if self.plan.merged else 1)
-            self.streams.append(stream)
+            markers = 2 if self.plan.merged else 1
+            door = self.plan.door
+            self.streams.append(CLOUD_STREAMS[door](name) if door in CLOUD_STREAMS else Stream(name, markers))
             # A copy: the harness closes its own as soon as the server has ended.
             copy = os.fdopen(os.dup(pipe.fileno()), "rb", buffering=0)
             self.readers.append(await Reader.start(copy, self.streams[-1]))

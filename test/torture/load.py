@@ -12,9 +12,12 @@ import struct
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from blackbox.harness import LAMBDA_PATH
+from blackbox.harness import LAMBDA_PATH, SCF_PATH
 
 HOST = "127.0.0.1"
+
+#: Where requests go, by door.
+PATHS = {"openwhisk": "/run", "lambda": LAMBDA_PATH, "scf": SCF_PATH}
 
 
 class Violation(Exception):
@@ -65,9 +68,10 @@ def random_shape(rng: random.Random) -> Shape:
 class Request:
     """One request and its fate.
 
-    door: through which it goes. started, sent, ended: when it was begun, had left entirely, was answered; 0 for never.
-    abandoned: the client broke it off. label: the outcome, "" while there is none. activated: whether the outcome says
-    that the function was activated, which shows in the log. perhaps: whether it leaves that open.
+    door: through which it goes, a key of PATHS. started, sent, ended: when it was begun, had left entirely, was
+    answered; 0 for never. abandoned: the client broke it off. label: the outcome, "" while there is none. activated:
+    whether the outcome says that the function was activated, which shows in the log. perhaps: whether it leaves that
+    open.
     """
 
     number: int
@@ -89,15 +93,15 @@ class Request:
                  "lines": shape.lines, "width": shape.width, "sleep_ms": shape.sleep_ms, **shape.more}
         if shape.do:
             event["do"] = shape.do
-        if self.door == "lambda":
-            return json.dumps(event).encode()
-        return json.dumps({"value": event, "activation_id": self.token}).encode()
+        if self.door == "openwhisk":
+            return json.dumps({"value": event, "activation_id": self.token}).encode()
+        return json.dumps(event).encode()
 
     def http(self) -> bytes:
         """The same with its header block."""
         body = self.body()
-        path = LAMBDA_PATH if self.door == "lambda" else "/run"
-        return b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (path.encode(), len(body), body)
+        path = PATHS[self.door].encode()
+        return b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (path, len(body), body)
 
     def result(self) -> bytes:
         """What the function returns for it."""
@@ -107,7 +111,7 @@ class Request:
     def judge(self, status: int, body: bytes) -> None:
         """Set label and activated from an answer.  Raises Violation where it is not one of this request's."""
         self.ended = time.monotonic()
-        if status == 200 and (self.door == "openwhisk" or b'"token"' in body):
+        if status == 200 and (self.door != "lambda" or b'"token"' in body):
             if body != self.result():
                 raise Violation(f"request {self.number} got an answer that is not its own: {body[:200]!r}")
             self.label, self.activated = "200", True
@@ -116,14 +120,16 @@ class Request:
             document = json.loads(body)
             if self.door == "lambda":
                 self.label = invoke_label_of(status, document)
+            elif self.door == "scf":
+                self.label = event_label_of(status, document)
             else:
                 self.label = label_of(status, document["error"])
         except (ValueError, TypeError, KeyError):
             raise Violation(f"request {self.number}: status {status}, no error document: {body[:200]!r}") from None
         # What ran nothing leaves no markers: docs/protocol.md, the table of /run.
         ran = self.label.startswith(("400", "502")) or self.label == "500 bad reply"
-        # At the other door a process that ended while it loaded the code again looks like one that ended in its run.
-        self.perhaps = ran and self.door == "lambda" and not self.label.startswith("502 e")
+        # At the other doors a process that ended while it loaded the code again looks like one that ended in its run.
+        self.perhaps = ran and self.door != "openwhisk" and not self.label.startswith("502 e")
         self.activated = ran and not self.perhaps
 
 
@@ -176,6 +182,19 @@ def invoke_label_of(status: int, document: Dict[str, str]) -> str:
     if document["errorType"] not in INVOKE_LABELS:
         raise Violation(f"an answer that nothing explains: {document}")
     return INVOKE_LABELS[document["errorType"]]
+
+
+EVENT_LABELS = {433: "502 time", 434: "502 memory", 439: "400 exited"}
+
+
+def event_label_of(status: int, document: Dict[str, str]) -> str:
+    """The same for the door of SCF."""
+    if status in EVENT_LABELS:
+        return EVENT_LABELS[status]
+    if "error" in document:  # the function's own document, or one from before the door
+        return label_of(502 if status in (430, 443) else status, document["error"])
+    text = document["errorMessage"].partition(": ")[2]
+    return label_of({499: 503}.get(status, status), text)
 
 
 class Connection:

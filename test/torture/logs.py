@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import re
-from typing import IO, List, Optional
+from typing import IO, Dict, List, Optional, Tuple, Type
 
 from blackbox.harness import MARKER
 
@@ -111,33 +111,68 @@ class Stream:
         self._now.foreign += 1
 
 
-class InvokeStream(Stream):
-    """Both streams of a server whose requests come through the door of Lambda: START, END and REPORT."""
+class CloudStream(Stream):
+    """Both streams of a server whose requests come through the door of a cloud, with that cloud's lines.
+
+    OWN: what they are like, the kind and the id of the activation in each. BEGIN: the kinds in front of the output, in
+    their order; only the first one is always there. END: those behind it, one of each group.
+    """
+
+    OWN: "re.Pattern[bytes]"
+    BEGIN: Tuple[bytes, ...] = ()
+    END: Tuple[Tuple[bytes, ...], ...] = ()
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._id = b""  # of the activation that has begun
-        self._ended = False
+        self._kinds: List[bytes] = []  # of the lines that it has had
+
+    def _take_kind(self, kind: bytes, identity: bytes, line: bytes) -> None:
+        ended = [one for one in self._kinds if one not in self.BEGIN]
+        if kind == self.BEGIN[0]:
+            good = not self._id
+            self._id, self._kinds, self._now = identity, [], Segment()
+        elif kind in self.BEGIN:
+            good = identity == self._id and not ended and kind not in self._kinds
+        else:
+            good = identity == self._id and len(ended) < len(self.END) and kind in self.END[len(ended)]
+        if not good:
+            self.problems.append(f"{self.name}: {line[:200]!r} in the part of {self._id!r} behind {self._kinds}")
+        self._kinds.append(kind)
+        if kind in self.END[-1]:
+            self.segments.append(self._now)
+            self._id, self._kinds, self._now = b"", [], Segment()
 
     def _take(self, line: bytes) -> None:
-        word, _, rest = line.partition(b" RequestId: ")
-        if word == b"START":
-            if self._id:
-                self.problems.append(f"{self.name}: START before the REPORT of {self._id!r}")
-            self._id, self._ended, self._now = rest.split()[0], False, Segment()
-        elif word in (b"END", b"REPORT"):
-            if rest.split()[0] != self._id or self._ended != (word == b"REPORT"):
-                self.problems.append(f"{self.name}: {line!r} in the part of {self._id!r}")
-            self._ended = True
-            if word == b"REPORT":
-                self.segments.append(self._now)
-                self._id, self._now = b"", Segment()
+        match = self.OWN.match(line)
+        if match:
+            self._take_kind(match[1], match[2], line)
         elif MARKER_LINE in line:
             self.problems.append(f"{self.name}: a marker: {line[:200]!r}")
-        elif LINE.match(line) and (self._ended or not self._id):
+        elif LINE.match(line) and (not self._id or self._kinds[-1] not in self.BEGIN):
             self.problems.append(f"{self.name}: a line outside of its activation: {line[:200]!r}")
         else:
             self._take_other(line)
+
+
+class InvokeStream(CloudStream):
+    """Of Lambda."""
+
+    OWN = re.compile(rb"(START|END|REPORT) RequestId: (\S+)")
+    BEGIN = (b"START",)
+    END = ((b"END",), (b"REPORT",))
+
+
+class EventStream(CloudStream):
+    """Of SCF."""
+
+    OWN = re.compile(rb"(START|Init Report|Response|ERROR|END|Report) RequestId: ?(\S+)")
+    BEGIN = (b"START", b"Init Report")
+    END = ((b"Response", b"ERROR"), (b"END",), (b"Report",))
+
+
+#: By door.
+CLOUD_STREAMS: Dict[str, Type[CloudStream]] = {"lambda": InvokeStream, "scf": EventStream}
 
 
 class Reader(asyncio.Protocol):

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 import subprocess
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Type
 
 import pytest
 
@@ -16,7 +16,7 @@ from .__main__ import torture
 from .faults import SERVING
 from .init_faults import INIT
 from .load import Ledger, Request, Shape, Violation
-from .logs import Stream
+from .logs import CloudStream, EventStream, InvokeStream, Stream
 
 CLIENT = os.environ.get("SOAK_CLIENT", str(ROOT / "build" / "soak-client"))
 
@@ -86,6 +86,42 @@ def test_log_that_is_wrong(text: bytes) -> None:
 @pytest.mark.parametrize("text", [MARKER, MARKER + b"#7 o 0 0 \n" + MARKER], ids=["half an end", "line between"])
 def test_log_of_both_streams_that_is_wrong(text: bytes) -> None:
     assert stream_of(text, 2).problems
+
+
+INVOKED = b"START RequestId: a Version: 1\n#7 o 0 0 \nEND RequestId: a\nREPORT RequestId: a\tDuration: 1 ms\n"
+CALLED = b"START RequestId:a\n#7 o 0 0 \nResponse RequestId:a RetMsg:{}\nEND RequestId:a\nReport RequestId:a D\n"
+COLD = CALLED.replace(b"#7", b"Init Report RequestId: a Coldstart: 1ms\n#7")
+
+
+def problems_of(stream: Stream, text: bytes) -> List[str]:
+    """What a stream that has read this complains of."""
+    stream.feed(text)
+    stream.end()
+    return stream.problems
+
+
+def test_log_of_clouds() -> None:
+    for stream, text in ((InvokeStream("log"), INVOKED * 2), (EventStream("log"), COLD + CALLED),
+                         (EventStream("log"), CALLED.replace(b"Response", b"ERROR"))):
+        assert problems_of(stream, text) == []
+        assert {(one.number, one.out, one.foreign) for one in stream.segments} == {(7, 1, 0)}
+
+
+@pytest.mark.parametrize("stream, text", [
+    (InvokeStream, INVOKED.replace(b"END RequestId: a\n", b"")),
+    (InvokeStream, INVOKED.replace(b"END RequestId: a\n", b"") + b"END RequestId: a\n"),
+    (InvokeStream, INVOKED.replace(b"REPORT RequestId: a", b"REPORT RequestId: b")),
+    (InvokeStream, INVOKED[:INVOKED.index(b"REPORT")] + INVOKED),
+    (InvokeStream, INVOKED + b"#7 o 1 0 \n"),
+    (EventStream, CALLED + MARKER),
+    (EventStream, CALLED.replace(b"Response RequestId:a RetMsg:{}\n", b"")),
+    (EventStream, CALLED.replace(b"END RequestId:a\n", b"ERROR RequestId:a\nEND RequestId:a\n")),
+    (EventStream, CALLED.replace(b"END RequestId:a\n", b"#7 o 1 0 \nEND RequestId:a\n")),
+    (EventStream, COLD.replace(b"Init Report RequestId: a Coldstart: 1ms\n#7 o 0 0 \n",
+                               b"#7 o 0 0 \nInit Report RequestId: b Coldstart: 1ms\n")),
+])
+def test_log_of_clouds_that_is_wrong(stream: Type[CloudStream], text: bytes) -> None:
+    assert problems_of(stream("log"), text)
 
 
 # --- the audit of a whole life
