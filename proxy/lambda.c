@@ -32,7 +32,8 @@ struct call {
 	bool wants_log;
 	size_t max_response;
 	bool submitting; /* an asynchronous call, which can still be refused */
-	bool done;       /* it has been, and answered */
+	bool started;    /* not any more: its turn has come */
+	bool done;       /* it has ended already, or has been refused */
 };
 
 static void call_free(struct call *call)
@@ -191,7 +192,8 @@ static void on_outcome(void *context, struct outcome *outcome)
 	cleanup_free char *log = NULL;
 	size_t length;
 
-	if (call->request != NULL) {
+	/* Of an asynchronous call only the refusal is told, however soon its result is there. */
+	if (call->request != NULL && !(call->submitting && call->started)) {
 		if (outcome->log != NULL)
 			log = base64_encode(outcome->log, outcome->log_length, &length);
 		if (log != NULL)
@@ -234,10 +236,11 @@ static void read_id(void *context, char id[PLATFORM_ID_SIZE])
 
 static char *log_start(void *context, const struct cold_start *cold_start UTIL_UNUSED)
 {
-	const struct call *call = context;
+	struct call *call = context;
 	char when[RFC3339_SIZE], *line = NULL;
 	int r;
 
+	call->started = true;
 	if (!is_json_log())
 		return asprintf(&line, "START RequestId: %s Version: $LATEST\n", call->id) < 0 ? NULL : line;
 	rfc3339_write_now(when);
@@ -503,17 +506,18 @@ static bool refuse(const struct building *building, struct http_request *request
 static void run_for_nobody(const struct building *building, struct call *call)
 {
 	struct http_request *request = call->request;
+	bool refused;
 
 	call->wants_log = false;
 	call->submitting = true;
 	function_run(building->function, &platform, on_outcome, call);
 	call->submitting = false;
-	if (call->done) {
-		call_free(call);
-		return;
-	}
+	refused = call->done && !call->started;
 	call->request = NULL;
-	http_answer(request, HTTP_ACCEPTED, (struct http_body) { 0 });
+	if (call->done)
+		call_free(call);
+	if (!refused)
+		http_answer(request, HTTP_ACCEPTED, (struct http_body) { 0 });
 }
 
 static void on_request(const struct building *building, struct http_request *request)

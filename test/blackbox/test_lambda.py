@@ -299,6 +299,14 @@ def test_event_invocation(worker, gate):
     assert f"START RequestId: {identity} Version: $LATEST\nlater\nEND RequestId: {identity}\n" in log
 
 
+def test_event_invocation_that_ends_at_once(worker):
+    """The result of one that needs no time is nobody's, either."""
+    worker.invoke({})
+    answers = [worker.invoke({"return": 1}, X_Amz_Invocation_Type="Event") for _ in range(100)]
+    assert {(answer.status, answer.body) for answer in answers} == {(202, b"")}
+    assert worker.invoke({}).json["runs"] == 102
+
+
 @pytest.mark.parametrize("event", [{"raise": "boom"}, {"exit": 3}], ids=["raises", "exits"])
 def test_event_invocation_that_fails(worker, event):
     """Nobody is told; the log is, and the next call works."""

@@ -163,8 +163,9 @@ struct function {
 	void *context;
 	char *body;
 	size_t length;
-	/* Runs end at once with this, unless it is NULL. */
+	/* Runs end at once with this, unless it is NULL; after their turn has come, if they start. */
 	const struct outcome *at_once;
+	bool starts;
 };
 
 void function_init(struct function *function, char *body, size_t length, invocation_done on_done, void *context)
@@ -186,6 +187,8 @@ void function_run(struct function *function, const struct platform *platform, in
 	if (function->at_once != NULL) {
 		struct outcome outcome = *function->at_once;
 
+		if (function->starts)
+			free(platform->log_start(context, NULL));
 		on_done(context, &outcome);
 	}
 }

@@ -414,6 +414,20 @@ static void test_outcome_at_once(void)
 	}
 }
 
+/* The runner can have answered within function_run(): the result of an asynchronous call is nobody's all the same. */
+static void test_result_at_once(void)
+{
+	const struct outcome outcome = { .kind = OUTCOME_SUCCESS, .payload = (char[]) { "1" }, .payload_length = 1 };
+	struct http_request *request = typed("Event");
+
+	test.function.at_once = &outcome;
+	test.function.starts = true;
+	deliver(request);
+	ok(is_answer(request, 202, with_id(request, "X-Amzn-RequestId: @\n"), NULL),
+		"Event, done before it was answered");
+	done(request);
+}
+
 /* --- the size of results ----------------------------------------------------------------------------- */
 
 /* max_response SIZE_MAX: the cloud's. bytes: what the function returns, of which kind says whether they are text. */
@@ -621,6 +635,7 @@ int main(void)
 	test_failures();
 	test_refused_by_the_function();
 	test_outcome_at_once();
+	test_result_at_once();
 	test_response_sizes();
 	test_log_result();
 	test_log_start();
