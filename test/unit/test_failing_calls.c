@@ -71,6 +71,8 @@ static void walk_mode(const char *what, operation operate, enum fail_mode mode)
 			diag("... in step %u", n);
 			fine = false;
 		}
+		if (failed == NULL && r < 0)
+			diag("nothing fails, and yet: %s", err.text);
 	}
 	ok(fine && (n > 1 || mode != FAIL_ONE), "%s: each of %u calls fails%s", what, n - 1,
 		mode == FAIL_ONE ? "" : ", and all behind it");
@@ -455,6 +457,7 @@ static struct {
 	char answer[4096];
 	size_t length;
 	bool all_answered, statuses_right;
+	char wrong_answer[200]; /* the first one */
 } run;
 
 static uint16_t find_port(void)
@@ -513,6 +516,9 @@ static void end_exchange(void)
 
 	run.answer[run.length] = '\0';
 	(void) sscanf(run.answer, "HTTP/1.1 %d", &status);
+	if (run.statuses_right && status != run.exchanges[run.at].status)
+		(void) snprintf(run.wrong_answer, sizeof(run.wrong_answer), "%s %.50s was answered %.120s",
+			run.exchanges[run.at].path, run.exchanges[run.at].body, run.answer);
 	run.statuses_right = run.statuses_right && status == run.exchanges[run.at].status;
 	loop_unwatch(run.loop, &run.client);
 	fd_closep(&run.client.fd);
@@ -625,7 +631,7 @@ static int serve_all(const struct exchange *exchanges, size_t count, bool is_kna
 	tree_empty(work_dir);
 	fail_calls_hold(false);
 	if (r == 0 && !run.statuses_right)
-		r = err_set(err, -EIO, "an answer was an error");
+		r = err_set(err, -EIO, "%s", run.wrong_answer);
 	return r;
 }
 
