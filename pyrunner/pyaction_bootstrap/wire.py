@@ -76,8 +76,9 @@ def _find_culprit(value: object, path: str, parents: Set[int]) -> Optional[Tuple
     if isinstance(value, float):
         return None if value - value == 0 else (path, f"the float {value!r}")
     if isinstance(value, int):
-        problem = f"of type {type(value).__name__} and has too many digits for Python"
-        return None if _has_text(value) else (path, problem)
+        if _has_text(value):
+            return None
+        return path, f"of type {type(value).__name__} and has too many digits for Python"
     if value is None:
         return None
     if not isinstance(value, (dict, list, tuple)):
