@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 
 enum {
@@ -47,13 +48,18 @@ int channel_open(struct channel *channel, struct err *err)
 	return 0;
 }
 
+/* Room for what is in the pipe, and as much behind it: growing little by little would copy what is there each time. */
 static int reserve(struct channel *channel)
 {
 	size_t capacity = channel->capacity == 0 ? FIRST_CAPACITY : 2 * channel->capacity;
+	int pending = 0;
 	char *grown;
 
 	if (channel->filled < channel->capacity)
 		return 0;
+	if (channel->capacity > 0 && ioctl(channel->messages_fd, FIONREAD, &pending) == 0 && pending > 0 &&
+		capacity < channel->filled + 2 * (size_t) pending)
+		capacity = channel->filled + 2 * (size_t) pending;
 	grown = realloc(channel->data, capacity);
 	if (grown == NULL)
 		return -ENOMEM;

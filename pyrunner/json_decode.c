@@ -6,16 +6,22 @@
 #include <math.h>
 
 enum {
-	MEMO_BITS = 8,
+	SHORT_WORDS = 4, /* of 8 bytes */
+	MEMO_BITS = 7,
 	MEMO_LONGEST = 40, /* bytes of a key that is kept */
+};
+
+struct memo {
+	PyObject *key;        /* owned */
+	uint64_t first, last; /* its first and last 8 bytes, which overlap in a short one */
 };
 
 struct decoder {
 	const unsigned char *text, *at, *end;
 	int depth;
 	int collecting; /* what garbage collection was before: nothing that is decoded is garbage */
-	/* Keys of objects, owned: most objects have those of the one before. Found by hash, the last one wins. */
-	PyObject *memo[1 << MEMO_BITS];
+	/* Keys of objects: most objects have those of the one before. Found by hash, the last one wins. */
+	struct memo memo[1 << MEMO_BITS];
 };
 
 static PyObject *decode_value(struct decoder *decoder);
@@ -51,11 +57,14 @@ static int skip_space(struct decoder *decoder)
 /* The first byte that is not simply itself in a string, or end. */
 static const unsigned char *find_special(const unsigned char *at, const unsigned char *end)
 {
-	for (; end - at >= 8; at += 8) {
+	for (int words = 1; end - at >= 8; at += 8, words++) {
 		uint64_t special = json_special_bytes(json_load_word(at));
 
 		if (special != 0)
 			return at + (__builtin_ctzll(special) >> 3);
+		/* Most strings are short. */
+		while (words >= SHORT_WORDS && end - at - 8 >= JSON_SPAN && !json_has_special(at + 8, false))
+			at += JSON_SPAN;
 	}
 	while (at < end && !json_is_special(*at))
 		at++;
@@ -231,11 +240,23 @@ static inline uint32_t read_valid_utf8(const unsigned char **at)
 	return (bytes[0] & 0x7U) << 18 | (bytes[1] & 0x3FU) << 12 | (bytes[2] & 0x3FU) << 6 | (bytes[3] & 0x3FU);
 }
 
+/* Eight characters that are simply themselves. */
+static inline __attribute__((always_inline)) void fill_plain(
+	int kind, void *data, Py_ssize_t start, const unsigned char *at)
+{
+	for (Py_ssize_t i = 0; i < 8; i++) /* one instruction or two, when compiled */
+		PyUnicode_WRITE(kind, data, start + i, at[i]);
+}
+
 /* Writes the string, which measure_string has checked. */
 static inline __attribute__((always_inline)) void fill(
 	int kind, void *data, const unsigned char *at, const unsigned char *quote)
 {
 	for (Py_ssize_t i = 0; at < quote; i++) {
+		for (; quote - at >= 8 && json_special_bytes(json_load_word(at)) == 0; at += 8, i += 8)
+			fill_plain(kind, data, i, at);
+		if (at == quote)
+			return;
 		if (*at >= 0x80)
 			PyUnicode_WRITE(kind, data, i, read_valid_utf8(&at));
 		else if (*at == '\\')
@@ -289,17 +310,11 @@ static PyObject *decode_string(struct decoder *decoder)
 
 /* --- objects and arrays */
 
-static PyObject **memo_slot(struct decoder *decoder, const unsigned char *key, size_t length)
+/* Whether it is the one that a string with this body is. */
+static inline bool is_key(const struct memo *memo, const unsigned char *body, size_t length)
 {
-	uint64_t word = length;
-
-	if (length >= 8) {
-		word += json_load_word(key) + 31 * json_load_word(key + length - 8);
-	} else {
-		for (size_t i = 0; i < length; i++)
-			word = word << 8 | key[i];
-	}
-	return &decoder->memo[word * 0x9E3779B97F4A7C15ULL >> (64 - MEMO_BITS)];
+	return memo->key != NULL && (size_t) PyUnicode_GET_LENGTH(memo->key) == length &&
+		(length <= 16 || memcmp(PyUnicode_1BYTE_DATA(memo->key), body, length) == 0);
 }
 
 /* As decode_string; a key that the document has had already is the same object, which spares its hash too. */
@@ -307,22 +322,26 @@ static PyObject *decode_key(struct decoder *decoder)
 {
 	const unsigned char *body = decoder->at, *special = find_special(body, decoder->end);
 	size_t length = (size_t) (special - body);
-	PyObject **slot;
+	uint64_t first, last;
+	struct memo *memo;
 
 	if (special == decoder->end || *special != '"' || length > MEMO_LONGEST)
 		return decode_string(decoder);
 	decoder->at = special + 1;
-	slot = memo_slot(decoder, body, length);
-	if (*slot == NULL || (size_t) PyUnicode_GET_LENGTH(*slot) != length ||
-		memcmp(PyUnicode_1BYTE_DATA(*slot), body, length) != 0) {
+	first = length < 8 ? json_load_short(body, length) : json_load_word(body);
+	last = length < 8 ? first : json_load_word(special - 8);
+	memo = &decoder->memo[(first + 31 * last + length) * 0x9E3779B97F4A7C15ULL >> (64 - MEMO_BITS)];
+	if (memo->first != first || memo->last != last || !is_key(memo, body, length)) {
 		PyObject *key = make_ascii(body, length); /* New reference, for the memo. */
 
 		if (key == NULL)
 			return NULL;
-		Py_XSETREF(*slot, key);
+		Py_XSETREF(memo->key, key);
+		memo->first = first;
+		memo->last = last;
 	}
-	Py_INCREF(*slot);
-	return *slot;
+	Py_INCREF(memo->key);
+	return memo->key;
 }
 
 static int decode_member(struct decoder *decoder, PyObject *dict)
@@ -602,7 +621,7 @@ static void decoder_clearp(struct decoder *decoder)
 {
 	py_resume_gc(decoder->collecting);
 	for (size_t i = 0; i < ARRAY_SIZE(decoder->memo); i++)
-		Py_CLEAR(decoder->memo[i]);
+		Py_CLEAR(decoder->memo[i].key);
 }
 
 PyObject *json_decode(const char *text, size_t length)

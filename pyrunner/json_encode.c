@@ -6,20 +6,32 @@
 
 enum {
 	FIRST_CAPACITY = 512,
-	CHUNK = 4096,       /* characters of a string that are written at a time */
+	WORD = 8,           /* bytes of an ASCII string that are written at a time */
+	CHUNK = 4096,       /* characters of any string that are */
 	LONGEST_ESCAPE = 6, /* bytes that a character can become: \u001f */
 	LONGEST_PAIR = 12,  /* and one beyond U+FFFF: a surrogate pair */
 	LONGEST_NUMBER = 32,
 	EXACT_DIGITS = 15, /* of a decimal that a double keeps: DBL_DIG */
 	MORE_DIGITS = 17,  /* that tell any two doubles apart */
-	CHECK_EVERY = 16,  /* levels between two looks for a circle */
+	KEY_TEXT_MAX = 32,
+	KNOWN_BITS = 6,
+	KNOWN_AFTER = 4096, /* bytes of text, in which few keys come twice */
+	CHECK_EVERY = 16,   /* levels between two looks for a circle */
+};
+
+/* What a key becomes, with its quotes, colon and blank: a list of records has the same ones again and again. */
+struct known_key {
+	PyObject *key; /* owned: no other can be at its address */
+	unsigned char length;
+	unsigned char text[KEY_TEXT_MAX];
 };
 
 struct encoder {
 	PyObject *bytes; /* owned; longer than what is used of it */
 	unsigned char *data;
 	size_t used, capacity;
-	unsigned style; /* enum json_style */
+	unsigned style;               /* enum json_style */
+	struct known_key *known_keys; /* 1 << KNOWN_BITS of them; NULL as long as the text is short */
 };
 
 /* The containers around a value, on the stack of the calls. */
@@ -134,24 +146,29 @@ static inline uint64_t find_special(uint64_t word, bool ascii)
 	return json_special_bytes(word) | (ascii ? del & JSON_EACH_BYTE(0x80) : 0);
 }
 
-/* Characters up to U+00FF, most of them ASCII. to has LONGEST_ESCAPE bytes for each. */
+/* Characters up to U+00FF, most of them ASCII. to has LONGEST_ESCAPE bytes for each, and WORD. */
 static inline __attribute__((always_inline)) unsigned char *put_narrow(
 	unsigned char *to, const unsigned char *from, size_t count, bool ascii)
 {
 	const unsigned char *end = from + count;
 
-	while (end - from >= 8) {
-		uint64_t special = find_special(json_load_word(from), ascii);
-		int plain = special != 0 ? __builtin_ctzll(special) >> 3 : 8;
+	while (from < end) {
+		size_t left = (size_t) (end - from), plain = left < WORD ? left : WORD;
+		uint64_t word = left < WORD ? json_load_short(from, left) : json_load_word(from);
+		uint64_t special = find_special(word, ascii);
 
-		memcpy(to, from, 8); /* those behind the plain ones are written over */
+		if (special != 0)
+			plain = (size_t) __builtin_ctzll(special) >> 3;
+		json_store_word(to, word); /* those behind the plain ones are written over */
 		to += plain;
 		from += plain;
+		for (; special == 0 && end - from >= JSON_SPAN && !json_has_special(from, ascii); to += JSON_SPAN) {
+			memcpy(to, from, JSON_SPAN);
+			from += JSON_SPAN;
+		}
 		while (from < end && (json_is_special(*from) || (ascii && *from == 0x7F)))
 			to = put_character(to, *from++, ascii);
 	}
-	while (from < end)
-		to = put_character(to, *from++, ascii);
 	return to;
 }
 
@@ -159,9 +176,18 @@ static inline __attribute__((always_inline)) unsigned char *put_narrow(
 static inline __attribute__((always_inline)) unsigned char *put_wide(
 	unsigned char *to, int kind, const void *data, Py_ssize_t start, size_t count, bool ascii)
 {
-	for (Py_ssize_t i = start; i < start + (Py_ssize_t) count; i++) {
-		uint32_t code_point = PyUnicode_READ(kind, data, i);
+	Py_ssize_t end = start + (Py_ssize_t) count;
 
+	for (Py_ssize_t i = start; i < end;) {
+		uint32_t code_point;
+
+		if (kind == PyUnicode_2BYTE_KIND && end - i >= WORD &&
+			!json_has_wide_special((const uint16_t *) data + i, ascii)) {
+			for (int j = 0; j < WORD; j++)
+				*to++ = (unsigned char) ((const uint16_t *) data)[i++];
+			continue;
+		}
+		code_point = PyUnicode_READ(kind, data, i++);
 		if (!ascii && json_is_surrogate(code_point))
 			return NULL;
 		to = put_character(to, code_point, ascii);
@@ -179,38 +205,47 @@ static inline __attribute__((always_inline)) unsigned char *put_chunk(
 	return put_wide(to, PyUnicode_4BYTE_KIND, data, start, count, ascii);
 }
 
+/* Writes characters of text, CHUNK at most, and leaves room for two bytes more. */
+static int put_characters(struct encoder *encoder, PyObject *text, Py_ssize_t start, size_t count)
+{
+	int kind = (int) PyUnicode_KIND(text);
+	const void *data = PyUnicode_DATA(text); /* Borrowed from text. */
+	size_t longest = kind == PyUnicode_4BYTE_KIND ? LONGEST_PAIR : LONGEST_ESCAPE;
+	unsigned char *end;
+
+	if (reserve(encoder, count * longest + WORD + 2) < 0)
+		return -1;
+	if ((encoder->style & JSON_ASCII) != 0)
+		end = put_chunk(encoder->data + encoder->used, kind, data, start, count, true);
+	else
+		end = put_chunk(encoder->data + encoder->used, kind, data, start, count, false);
+	if (end == NULL) {
+		PyErr_SetString(PyExc_ValueError, "a string has a lone surrogate");
+		return -1;
+	}
+	encoder->used = (size_t) (end - encoder->data);
+	return 0;
+}
+
 static int encode_string(struct encoder *encoder, PyObject *text)
 {
 	Py_ssize_t length, start = 0;
-	const void *data;
-	int kind;
 
 	if (py_ready_text(text) < 0 || put_byte(encoder, '"') < 0)
 		return -1;
 	length = PyUnicode_GET_LENGTH(text);
-	kind = (int) PyUnicode_KIND(text);
-	data = PyUnicode_DATA(text); /* Borrowed from text. */
 	/* Most of what it takes, at once: growing copies what is there. */
-	if (reserve(encoder, (size_t) length) < 0)
+	if (length > CHUNK && reserve(encoder, (size_t) length + CHUNK * LONGEST_PAIR) < 0)
 		return -1;
-	while (start < length) {
+	do {
 		size_t count = length - start < CHUNK ? (size_t) (length - start) : CHUNK;
-		unsigned char *end;
 
-		if (reserve(encoder, count * (kind == PyUnicode_4BYTE_KIND ? LONGEST_PAIR : LONGEST_ESCAPE)) < 0)
+		if (put_characters(encoder, text, start, count) < 0)
 			return -1;
-		if ((encoder->style & JSON_ASCII) != 0)
-			end = put_chunk(encoder->data + encoder->used, kind, data, start, count, true);
-		else
-			end = put_chunk(encoder->data + encoder->used, kind, data, start, count, false);
-		if (end == NULL) {
-			PyErr_SetString(PyExc_ValueError, "a string has a lone surrogate");
-			return -1;
-		}
-		encoder->used = (size_t) (end - encoder->data);
 		start += (Py_ssize_t) count;
-	}
-	return put_byte(encoder, '"');
+	} while (start < length);
+	encoder->data[encoder->used++] = '"';
+	return 0;
 }
 
 /* --- what is encoded at all */
@@ -439,13 +474,54 @@ static int encode_other_key(struct encoder *encoder, PyObject *key)
 	return r < 0 ? -1 : put_byte(encoder, '"');
 }
 
+/* Where key is kept, if it is. NULL without memory, too. */
+static struct known_key *find_known(struct encoder *encoder, const PyObject *key)
+{
+	uint64_t address = (uintptr_t) key;
+
+	if (encoder->known_keys == NULL && encoder->used > KNOWN_AFTER)
+		encoder->known_keys = PyMem_Calloc(1 << KNOWN_BITS, sizeof(*encoder->known_keys));
+	if (encoder->known_keys == NULL)
+		return NULL;
+	return &encoder->known_keys[address / 16 * 0x9E3779B97F4A7C15ULL >> (64 - KNOWN_BITS)];
+}
+
+static void remember_key(struct known_key *known, PyObject *key, const unsigned char *text, size_t length)
+{
+	if (length > sizeof(known->text))
+		return;
+	Py_INCREF(key);
+	Py_XSETREF(known->key, key);
+	known->length = (unsigned char) length;
+	memcpy(known->text, text, length);
+}
+
+/* A key with its colon. */
+static int encode_key(struct encoder *encoder, PyObject *key)
+{
+	struct known_key *known = PyUnicode_CheckExact(key) ? find_known(encoder, key) : NULL;
+	size_t start = encoder->used;
+
+	if (known != NULL && known->key == key) {
+		if (reserve(encoder, KEY_TEXT_MAX) < 0)
+			return -1;
+		memcpy(encoder->data + start, known->text, KEY_TEXT_MAX); /* what is behind it is written over */
+		encoder->used += known->length;
+		return 0;
+	}
+	if ((PyUnicode_Check(key) ? encode_string(encoder, key) : encode_other_key(encoder, key)) < 0 ||
+		put(encoder, ": ", 2) < 0)
+		return -1;
+	if (known != NULL)
+		remember_key(known, key, encoder->data + start, encoder->used - start);
+	return 0;
+}
+
 static int encode_member(struct encoder *encoder, PyObject *key, PyObject *value, const struct level *level)
 {
 	if (encoder->data[encoder->used - 1] != '{' && put(encoder, ", ", 2) < 0)
 		return -1;
-	if ((PyUnicode_Check(key) ? encode_string(encoder, key) : encode_other_key(encoder, key)) < 0)
-		return -1;
-	return put(encoder, ": ", 2) < 0 ? -1 : encode_value(encoder, value, level);
+	return encode_key(encoder, key) < 0 ? -1 : encode_value(encoder, value, level);
 }
 
 static int encode_dict(struct encoder *encoder, PyObject *dict, const struct level *level)
@@ -577,6 +653,9 @@ static int encode_value(struct encoder *encoder, PyObject *value, const struct l
 
 static void encoder_clearp(struct encoder *encoder)
 {
+	for (size_t i = 0; encoder->known_keys != NULL && i < 1 << KNOWN_BITS; i++)
+		Py_XDECREF(encoder->known_keys[i].key);
+	PyMem_Free(encoder->known_keys);
 	Py_CLEAR(encoder->bytes);
 }
 

@@ -28,6 +28,29 @@ static inline uint64_t json_load_word(const unsigned char *text)
 	return le64toh(word);
 }
 
+static inline void json_store_word(unsigned char *to, uint64_t word)
+{
+	word = htole64(word);
+	memcpy(to, &word, sizeof(word));
+}
+
+/* As json_load_word(), of 1 to 7 bytes; those that are missing are ASCII letters. */
+static inline uint64_t json_load_short(const unsigned char *text, size_t length)
+{
+	uint64_t word = JSON_EACH_BYTE('x') << 8 * length;
+	uint32_t low, high;
+
+	if (length < 4) {
+		for (size_t i = 0; i < length; i++)
+			word |= (uint64_t) text[i] << 8 * i;
+		return word;
+	}
+	/* They overlap in the same bytes. */
+	memcpy(&low, text, sizeof(low));
+	memcpy(&high, text + length - 4, sizeof(high));
+	return word | le32toh(low) | (uint64_t) le32toh(high) << 8 * (length - 4);
+}
+
 /*
  * Nonzero if one of the word's bytes is a quote, a backslash, a control character or no ASCII: those a string
  * cannot simply hold. The lowest bit that is set is in the first of them; the others say nothing, since the
@@ -40,6 +63,47 @@ static inline uint64_t json_special_bytes(uint64_t word)
 	uint64_t backslash = (word ^ JSON_EACH_BYTE('\\')) - JSON_EACH_BYTE(1);
 
 	return (word | control | quote | backslash) & JSON_EACH_BYTE(0x80);
+}
+
+/* 16 bytes at a time, by the compiler's vectors: whatever the processor has for them. */
+typedef unsigned char json_block __attribute__((vector_size(16)));
+typedef signed char json_signed_block __attribute__((vector_size(16)));
+typedef uint16_t json_wide_block __attribute__((vector_size(16)));
+
+enum { JSON_SPAN = 32 };
+
+static inline bool json_any(json_block mask)
+{
+	uint64_t halves[2];
+
+	memcpy(halves, &mask, sizeof(halves));
+	return (halves[0] | halves[1]) != 0;
+}
+
+/* Whether one of the JSON_SPAN bytes at text is special, or U+007F where that counts too. */
+static inline bool json_has_special(const unsigned char *text, bool del)
+{
+	json_block blocks[2], found = { 0 };
+
+	memcpy(blocks, text, sizeof(blocks));
+	for (int i = 0; i < 2; i++) {
+		/* As signed ones, those of no ASCII are less than the control characters. */
+		found |= (json_block) ((json_signed_block) blocks[i] < 0x20);
+		found |= (json_block) (blocks[i] == '"') | (json_block) (blocks[i] == '\\');
+		if (del)
+			found |= (json_block) (blocks[i] == 0x7F);
+	}
+	return json_any(found);
+}
+
+/* Likewise of 8 characters of two bytes each. */
+static inline bool json_has_wide_special(const uint16_t *text, bool del)
+{
+	json_wide_block block;
+
+	memcpy(&block, text, sizeof(block));
+	return json_any((json_block) (block < 0x20) | (json_block) (block >= (uint16_t) (del ? 0x7F : 0x80)) |
+		(json_block) (block == '"') | (json_block) (block == '\\'));
 }
 
 static inline bool json_is_special(unsigned char byte)

@@ -210,6 +210,25 @@ def test_keys_that_resemble_each_other():
     assert codec.decode(json_encode(value)) == value
 
 
+def test_keys_that_come_again():
+    """In a text so long that what becomes of a key is kept; some are too long for that."""
+    keys = [unit * length for unit in ("k", "ä", "日", "\\", "\x7f") for length in range(42)]
+    value = [{key: index, "same": 1} for index, key in enumerate(keys)] * 20
+    assert codec.encode(value) == json_encode(value)
+    assert codec.encode_plain(value, True) == json_encode_ascii(value)
+
+
+def test_keys_that_are_made_anew():
+    """Each is gone before the next one comes, which may get its place in memory."""
+    class Fresh(dict):
+        def items(self):
+            return ((f"{self['number']}-{index}", index) for index in range(50))
+
+    value = [Fresh(number=number) for number in range(50)]
+    expected = [dict(item.items()) for item in value]
+    assert codec.encode(value) == json_encode(expected)
+
+
 # --- numbers
 
 
@@ -341,6 +360,19 @@ def test_each_character_at_each_offset():
                     assert codec.decode(data) == text
                     assert codec.decode(json.dumps(text).encode()) == text
                     assert_same(b'"' + text.encode() + b'"')
+
+
+def test_each_character_in_long_runs():
+    """Long runs of plain characters are looked at in larger pieces: one at every place of the first and second."""
+    for character in CHARACTERS:
+        for fill in ("a", "ш"):
+            for offset in range(18, 110):
+                for rest in (0, 33):
+                    text = fill * offset + character + "b" * rest
+                    data = json_encode(text)
+                    assert codec.encode(text) == data
+                    assert codec.decode(data) == text
+                    assert codec.encode_plain(text, True) == json_encode_ascii(text)
 
 
 def test_all_code_points():
