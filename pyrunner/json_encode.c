@@ -235,7 +235,7 @@ static int encode_string(struct encoder *encoder, PyObject *text)
 		return -1;
 	length = PyUnicode_GET_LENGTH(text);
 	/* Most of what it takes, at once: growing copies what is there. */
-	if (length > CHUNK && reserve(encoder, (size_t) length + CHUNK * LONGEST_PAIR) < 0)
+	if (length > CHUNK && reserve(encoder, (size_t) length + (size_t) CHUNK * LONGEST_PAIR) < 0)
 		return -1;
 	do {
 		size_t count = length - start < CHUNK ? (size_t) (length - start) : CHUNK;
