@@ -47,6 +47,7 @@ class LogText(io.TextIOWrapper):
         super().__init__(
             raw, encoding="utf-8", errors="backslashreplace", newline="\n", write_through=True  # type: ignore[arg-type]
         )
+        self.mode = "w"  # type: ignore[misc]  # as Python's own have
 
     def reconfigure(self, **options: Any) -> None:
         set_print_stream(None)

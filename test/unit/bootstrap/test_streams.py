@@ -21,10 +21,10 @@ def test_nothing_is_kept_back(python: Callable[..., Any]) -> None:
 
 def test_what_they_are(python: Callable[..., Any]) -> None:
     done = python(INSTALL + "for stream in (sys.stdout, sys.stderr):\n"
-                  " print(stream.fileno(), stream.name, stream.encoding, stream.errors, stream.writable(),"
+                  " print(stream.fileno(), stream.name, stream.mode, stream.encoding, stream.errors, stream.writable(),"
                   " stream.isatty(), stream.closed)\nprint(sys.stdout is sys.__stdout__, sys.stderr is sys.__stderr__)")
-    assert done.stdout.splitlines() == ["1 <stdout> utf-8 backslashreplace True False False",
-                                        "2 <stderr> utf-8 backslashreplace True False False", "True True"], done.stderr
+    assert done.stdout.splitlines() == ["1 <stdout> w utf-8 backslashreplace True False False",
+                                        "2 <stderr> w utf-8 backslashreplace True False False", "True True"], done.stderr
 
 
 def test_text_that_utf8_cannot_hold(python: Callable[..., Any]) -> None:
