@@ -27,7 +27,16 @@ def _await(awaitable: Any) -> Any:
     async def until_done() -> Any:
         return await awaitable
 
-    return _loop.run_until_complete(until_done())
+    try:
+        return _loop.run_until_complete(until_done())
+    except BaseException as error:
+        # From the user's first frame on: the event loop's are in front of it.
+        traceback = error.__traceback__
+        while traceback is not None and traceback.tb_frame.f_code is not until_done.__code__:
+            traceback = traceback.tb_next
+        if traceback is not None and traceback.tb_next is not None:
+            error.__traceback__ = traceback.tb_next
+        raise
 
 
 def prepare(init: Dict[str, Any]) -> None:

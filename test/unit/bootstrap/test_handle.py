@@ -172,6 +172,22 @@ def test_error_in_the_code(talk: Callable[..., Conversation]) -> None:
     assert lines[-1] == "ZeroDivisionError: division by zero"
 
 
+@pytest.mark.parametrize("source", [
+    "async def inner():\n    raise ValueError('mine')\n\nasync def main():\n    await inner()\n",
+    "import asyncio\n\nasync def main():\n    raise asyncio.CancelledError('mine')\n",
+    "import asyncio\n\nasync def inner():\n    await asyncio.sleep(0)\n    raise ValueError('mine')\n\n"
+    "async def main():\n    await asyncio.gather(inner())\n",
+], ids=["function", "cancelled", "task"])
+def test_traceback_of_an_async_handler(talk: Callable[..., Conversation], source: str) -> None:
+    """Like any other's: neither what awaits it nor the event loop is in it."""
+    got = talk(source, {})
+    assert got.replies[1] == ("function_error", {"error": "mine"})
+    lines = got.err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):" and "__main__.py" in lines[1] and "main" in lines[1]
+    assert lines[-1].endswith("Error: mine")
+    assert "asyncio/" not in got.err and "<pyaction>" not in got.err
+
+
 def test_no_handler(talk: Callable[..., Conversation]) -> None:
     got = talk("x = 1")
     text = "Cannot start action. There is no function 'main' in __main__.py."
