@@ -101,13 +101,6 @@ def freed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def no_leak_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests that limit what the runner may use: under sanitizers a process would look through its memory for
-    leaks, and count as one of the function's."""
-    monkeypatch.setenv(harness.LEAK_CHECK, "0")
-
-
-@pytest.fixture
 def gate(tmp_path: pathlib.Path) -> Gate:
     """A gate at which a function waits in the middle of its run."""
     return Gate(tmp_path / "gate")

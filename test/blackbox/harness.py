@@ -30,8 +30,6 @@ PYTHON = "/usr/bin/python3"
 SANITIZED = os.environ.get("PYACTION_SANITIZED") == "1"
 #: Whether its processes write files when they end, to count branches.
 COUNTED = os.environ.get("PYACTION_UNHARDENED") == "1"
-#: Set to 0 in a server's environment: its runner does not look for leaks (test/analysis/check_leaks.c).
-LEAK_CHECK = "PYACTION_LEAK_CHECK"
 #: What AddressSanitizer says where malloc() returns NULL; no finding.
 ALLOCATION_REFUSED = rb"==\d+==WARNING: AddressSanitizer failed to allocate \S+ bytes\n"
 #: Seconds from SIGTERM to the exit of the server.  Source: issue "stops within a second".
@@ -366,7 +364,7 @@ def sanitizer_options(*options: str) -> Dict[str, str]:
 
 def base_environment() -> Dict[str, str]:
     """A bare environment: no locale, nothing of the caller's but sanitizer options."""
-    kept = {name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS") or name == LEAK_CHECK}
+    kept = {name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")}
     return {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent", **kept}
 
 

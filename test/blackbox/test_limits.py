@@ -255,7 +255,6 @@ HOLD = "kept = bytearray({mb} << 20); time.sleep(60)"
 TOUCH = "kept = bytearray({mb} << 20); del kept"
 
 
-@pytest.mark.usefixtures("no_leak_check")
 @pytest.mark.parametrize("code", [HOLD, TOUCH], ids=["held", "given-back"])
 def test_memory_at_the_lambda_door(function, code):
     """128 MB by default. Whether it is seen while it is held or at the end, the document is one."""
@@ -275,7 +274,6 @@ def test_memory_at_the_lambda_door(function, code):
     assert 128 <= int(match[1]) < 300
 
 
-@pytest.mark.usefixtures("no_leak_check")
 def test_memory_of_children(function):
     """What the function starts has a part in its memory, as in the cloud; what they share with it counts once."""
     one = function(FILES, LAMBDA)
@@ -289,7 +287,6 @@ def test_memory_of_children(function):
     assert one.invoke({}).json["runs"] == 1, "a new process"
 
 
-@pytest.mark.usefixtures("no_leak_check")
 @pytest.mark.parametrize("code", [HOLD, TOUCH], ids=["held", "given-back"])
 def test_memory_at_the_scf_door(function, code):
     """T37."""
@@ -299,7 +296,6 @@ def test_memory_at_the_scf_door(function, code):
     assert one.event_invoke({}).json["runs"] == 1, "a new process"
 
 
-@pytest.mark.usefixtures("no_leak_check")
 @pytest.mark.parametrize("code", [HOLD, TOUCH], ids=["held", "given-back"])
 def test_memory_at_the_run_door(function, code):
     one = function(FILES, OPENWHISK, options=["--memory", "128"])
@@ -321,13 +317,11 @@ def test_no_memory_limit_at_the_run_door(function):
     assert function(FILES, OPENWHISK).result({"code": TOUCH.format(mb=200)})["runs"] == 1
 
 
-@pytest.mark.usefixtures("no_leak_check")
 def test_memory_by_its_environment_twin(function):
     one = function(FILES, LAMBDA, env={"PYACTION_MEMORY": "100"})
     assert one.invoke({"code": HOLD.format(mb=110)}).json["errorType"] == "Runtime.OutOfMemory"
 
 
-@pytest.mark.usefixtures("no_leak_check")
 def test_memory_of_the_scf_header(function):
     one = function(FILES, SCF, options=["--scf-port", "0"])
     assert one.event_invoke({"code": TOUCH.format(mb=200)}, X_Scf_Memory="512").status == 200
@@ -335,7 +329,6 @@ def test_memory_of_the_scf_header(function):
     scf_failure(answer, 434, "Task memory exceeded 64 MB")
 
 
-@pytest.mark.usefixtures("no_leak_check")
 def test_memory_of_the_import(tmp_path):
     """The function cannot be loaded within it: said at the start."""
     (tmp_path / "app.py").write_text("import time\nx = bytearray(200 << 20)\ntime.sleep(60)\n")
@@ -442,6 +435,7 @@ def test_response_too_large_at_the_lambda_door(function, options, limit):
     assert one.invoke({}).json["runs"] == 3, "the process lives on"
 
 
+@pytest.mark.usefixtures("freed_at_once")
 @pytest.mark.parametrize("limit", [1000, 6 * MIB + 100])
 def test_bytes_that_are_too_large(function, limit):
     """Counted as they are sent, not as the runner encodes them."""
