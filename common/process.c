@@ -4,9 +4,12 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 /* The begin of /proc/PID/name, NUL-terminated; empty when it cannot be read. */
 static void read_file(pid_t pid, const char *name, char *text, size_t size)
@@ -47,6 +50,7 @@ long process_peak_kb(pid_t pid)
 /* Processes, each behind the one that started it. */
 struct tree {
 	pid_t pids[256]; /* more are not looked at */
+	pid_t parents[256];
 	size_t count;
 };
 
@@ -63,8 +67,10 @@ static void add_children_of_thread(struct tree *tree, pid_t pid, const char *thr
 
 	(void) snprintf(name, sizeof(name), "task/%.20s/children", thread);
 	read_file(pid, name, text, sizeof(text));
-	for (long child; tree->count < ARRAY_SIZE(tree->pids) && (child = strtol(at, &end, 10)) > 0; at = end)
+	for (long child; tree->count < ARRAY_SIZE(tree->pids) && (child = strtol(at, &end, 10)) > 0; at = end) {
+		tree->parents[tree->count] = pid;
 		tree->pids[tree->count++] = (pid_t) child;
+	}
 }
 
 static void add_children(struct tree *tree, pid_t pid)
@@ -90,6 +96,13 @@ static long share_kb(pid_t pid)
 	return share != NULL ? strtol(share + strlen("\nPss:"), NULL, 10) : 0;
 }
 
+/* Whether it is in its parent's memory: after vfork(2), until it executes a program. The kernel does not take that for
+ * sharing. Who may not ask (kcmp(2)) may not read shares either. */
+static bool is_in_memory_of(pid_t pid, pid_t parent)
+{
+	return parent != 0 && syscall(SYS_kcmp, pid, parent, KCMP_VM, 0, 0) == 0;
+}
+
 long process_tree_kb(pid_t pid, long enough_kb)
 {
 	struct tree tree = { .pids = { pid }, .count = 1 };
@@ -105,7 +118,8 @@ long process_tree_kb(pid_t pid, long enough_kb)
 	if (tree.count == 1 || sum <= enough_kb)
 		return sum;
 	for (size_t i = 0; i < tree.count; i++)
-		shares += share_kb(tree.pids[i]);
+		if (!is_in_memory_of(tree.pids[i], tree.parents[i]))
+			shares += share_kb(tree.pids[i]);
 	return shares > largest ? shares : largest; /* less than one alone has: some could not be read */
 }
 

@@ -152,7 +152,7 @@ def test_runner_killed_before_init(server):
 
 def test_alarm_without_a_handler_kills_the_idle_runner(victim):
     """SIGALRM's default action ends the process between two activations."""
-    pid = victim.result({"code": "signal.setitimer(signal.ITIMER_REAL, 0.01); result = {'p': os.getpid()}"})["p"]
+    pid = victim.result({"code": "signal.setitimer(signal.ITIMER_REAL, 0.3); result = {'p': os.getpid()}"})["p"]
     wait_until(lambda: not alive(pid), "the alarm ends the runner")
     assert_next_runs_are_right(victim)
 

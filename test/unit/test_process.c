@@ -4,6 +4,7 @@
 #include "tap.h"
 
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -96,6 +97,38 @@ static void test_tree(void)
 	(void) munmap(memory, (size_t) KB * 1024);
 }
 
+static int wait_for_end(void *fds)
+{
+	char byte;
+
+	(void) !read(((int *) fds)[0], &byte, 1);
+	return 0;
+}
+
+/* As after vfork(2), but that this process goes on. */
+static void test_child_in_the_same_memory(void)
+{
+	static char stack[65536] __attribute__((aligned(16)));
+	char *memory = mmap(NULL, (size_t) KB * 1024, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	long one, both;
+	int fds[2];
+	pid_t pid;
+
+	if (memory == MAP_FAILED || pipe(fds) < 0)
+		bail_out("no memory");
+	memset(memory, 1, (size_t) KB * 1024);
+	one = process_tree_kb(getpid(), 0);
+	pid = clone(wait_for_end, stack + sizeof(stack), CLONE_VM | SIGCHLD, fds);
+	both = process_tree_kb(getpid(), KB);
+	ok(pid > 0 && one >= KB && both < one + KB / 2, "a child in the same memory has none of its own: %ld, %ld KB",
+		one, both);
+	(void) !write(fds[1], "", 1);
+	(void) waitpid(pid, NULL, 0);
+	(void) close(fds[0]);
+	(void) close(fds[1]);
+	(void) munmap(memory, (size_t) KB * 1024);
+}
+
 static void test_open_files(void)
 {
 	unsigned before = process_open_files();
@@ -115,6 +148,8 @@ int main(void)
 	test_memory();
 	test_other_process();
 	test_tree();
+	if (getenv("PYACTION_VALGRIND") == NULL) /* which knows no such clone() */
+		test_child_in_the_same_memory();
 	test_open_files();
 	return done_testing();
 }
