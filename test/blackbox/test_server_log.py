@@ -244,6 +244,24 @@ def test_output_that_is_lost(logging):
         == [(1, "No space left on device")]
 
 
+def test_folder_that_cannot_be_removed(logging, tmp_path):
+    """It is somebody else's in part; or it is in a folder that may not be written to any more."""
+    work_dir = tmp_path / "work"
+    work_dir.mkdir()
+    one = logging(options=["--work-dir", str(work_dir)])
+    assert one.init(CODE).status == 200
+    folder = next(work_dir.iterdir())
+    if os.geteuid() == 0:
+        (folder / "another's").mkdir(0o700)
+        (folder / "another's" / "file").touch()
+    else:
+        work_dir.chmod(0o555)
+    one.finish()
+    left = last(one.log, "folder_left")
+    assert (left["level"], left["folder"]) == ("warning", str(folder))
+    work_dir.chmod(0o755)
+
+
 def test_process_that_cannot_be_started(logging, tmp_path):
     runner = tmp_path / "runner"
     runner.write_text("#!/bin/sh\nexec sleep 60\n")
