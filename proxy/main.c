@@ -136,6 +136,9 @@ static int check_work_dir(const char *path, const struct user *user, struct err 
 		return err_set(err, -ENOTDIR, "--work-dir (PYACTION_WORK_DIR) '%s' is not a directory", path);
 	if (access(path, W_OK | X_OK) < 0)
 		return err_errno(err, -errno, "cannot write to --work-dir (PYACTION_WORK_DIR) '%s'", path);
+	r = user_check_path(user, path, err);
+	if (r < 0)
+		return err_wrap(err, r, "--work-dir (PYACTION_WORK_DIR)");
 	r = user_check_directory(user, path, false);
 	if (r < 0)
 		return err_errno(err, r,
@@ -374,13 +377,13 @@ static void shut_down(struct server *server)
 	loop_free(server->loop);
 }
 
-static int open_log(const struct options *options, struct err *err)
+static int open_log(const struct options *options, const struct user *user, struct err *err)
 {
 	int r;
 
 	if (options->log_file == NULL)
 		return 0;
-	r = server_log_open(options->log_file, options->log_format, options->log_level, err);
+	r = server_log_open(options->log_file, options->log_format, options->log_level, user, err);
 	if (r < 0)
 		return r;
 	server_log(EVENT_SERVER_STARTED, LOG_TEXT("version", PYACTION_VERSION), LOG_NUMBER("pid", getpid()),
@@ -401,15 +404,9 @@ static void tell_start_failure(const char *text)
 	server_log(EVENT_START_FAILED, LOG_TEXT("error", text));
 }
 
-/* Chooses the function's user, and gives up for ourselves what it must not get from us. program: what that user has to
- * start. */
-static int choose_user(struct server *server, const struct options *options, const char *program, struct err *err)
+/* Gives up for ourselves what the function's user must not get from us. notice: why it is not the one it should be. */
+static int confine(const struct server *server, const char *notice, struct err *err)
 {
-	char notice[ERR_TEXT_MAX];
-	int r = user_choose(&server->user, options->user, program, notice, err);
-
-	if (r < 0)
-		return r;
 	if (notice[0] != '\0') {
 		(void) fprintf(stderr, "pyaction: %s\n", notice);
 		server_log(EVENT_USER_KEPT, LOG_TEXT("error", notice));
@@ -422,12 +419,14 @@ static int choose_user(struct server *server, const struct options *options, con
 static enum exit_status compile(const struct options *options)
 {
 	struct server server = { 0 };
-	char path[PATH_MAX];
+	char path[PATH_MAX], notice[ERR_TEXT_MAX];
 	struct err err;
 	int r;
 
 	find_program("pycompile", path, sizeof(path));
-	r = choose_user(&server, options, path, &err);
+	r = user_choose(&server.user, options->user, path, notice, &err);
+	if (r == 0)
+		r = confine(&server, notice, &err);
 	if (r == 0 && (r = user_become(&server.user)) < 0)
 		(void) err_errno(&err, r, "cannot become the user '%s'", server.user.name);
 	if (r == 0) {
@@ -477,6 +476,8 @@ static enum exit_status run_server(const struct options *options)
 	struct server server = { 0 };
 	struct envelope envelope = { 0 };
 	cleanup_free char *handler = NULL;
+	char notice[ERR_TEXT_MAX];
+	const char *runner;
 	struct err err;
 	int r;
 
@@ -484,8 +485,9 @@ static enum exit_status run_server(const struct options *options)
 	find_program("pyunpack", server.unzip_path, sizeof(server.unzip_path));
 	find_program("pyuntar", server.untar_path, sizeof(server.untar_path));
 	find_program("pyprecompile", server.precompiler_path, sizeof(server.precompiler_path));
-	r = choose_user(&server, options, options->runner != NULL ? options->runner : server.runner_path, &err);
-	if (r < 0) {
+	runner = options->runner != NULL ? options->runner : server.runner_path;
+	if ((r = user_choose(&server.user, options->user, runner, notice, &err)) < 0 ||
+		(r = open_log(options, &server.user, &err)) < 0 || (r = confine(&server, notice, &err)) < 0) {
 		tell_start_failure(err.text);
 		return r == -EINVAL ? EXIT_USAGE : EXIT_SERVER;
 	}
@@ -512,7 +514,6 @@ int main(int argc, char **argv)
 {
 	struct options options;
 	struct err err;
-	bool serving;
 	int r;
 
 	open_standard_descriptors();
@@ -526,11 +527,11 @@ int main(int argc, char **argv)
 	if (r == OPTIONS_COMPILE)
 		return (int) compile(&options);
 	set_up_process();
-	serving = r == OPTIONS_RUN;
-	r = serving ? open_log(&options, &err) : health_check(options.host, options.port, &err);
-	if (r < 0) {
+	if (r == OPTIONS_RUN)
+		return (int) run_server(&options);
+	if (health_check(options.host, options.port, &err) < 0) {
 		(void) fprintf(stderr, "pyaction: %s\n", err.text);
 		return EXIT_SERVER;
 	}
-	return serving ? (int) run_server(&options) : EXIT_STOPPED;
+	return EXIT_STOPPED;
 }

@@ -67,6 +67,7 @@ enum place_type {
 static struct {
 	int fd;
 	const char *path; /* NULL: a descriptor that was there */
+	struct user user; /* who must not be able to lead us elsewhere by it */
 	enum place_type type;
 	enum log_format format;
 	enum log_level level;
@@ -232,13 +233,23 @@ static void take_type(const struct stat *file)
 	server_log.inode = file->st_ino;
 }
 
-static int open_path(const char *path)
+static int open_path(const char *path, struct err *err)
 {
-	enum { FLAGS = O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK };
-	int fd = open(path, O_WRONLY | FLAGS, 0640);
+	enum { FLAGS = O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK };
+	struct stat entry;
+	/* What comes up there in this moment is not followed. */
+	int create = lstat(path, &entry) < 0 ? O_CREAT | O_EXCL : 0;
+	int r = user_check_path(&server_log.user, path, err), fd;
 
+	if (r < 0)
+		return err_wrap(err, r, "--log-file (PYACTION_LOG_FILE)");
+	fd = open(path, O_WRONLY | FLAGS | create, 0640);
+	if (fd < 0 && errno == ENOENT && create == 0) /* a link to what is not there yet */
+		fd = open(path, O_WRONLY | FLAGS | O_CREAT, 0640);
 	/* A named pipe without a reader: being one ourselves, we need not wait for it. */
-	return fd < 0 && errno == ENXIO ? open(path, O_RDWR | FLAGS, 0640) : fd;
+	if (fd < 0 && errno == ENXIO)
+		fd = open(path, O_RDWR | FLAGS, 0640);
+	return fd >= 0 ? fd : err_errno(err, -errno, "cannot open --log-file (PYACTION_LOG_FILE) '%s'", path);
 }
 
 /* A file that was moved, or removed, by who rotates logs is made anew. Looked at once a second at most. Returns whether
@@ -246,6 +257,7 @@ static int open_path(const char *path)
 static bool follow_path(time_t second)
 {
 	struct stat file;
+	struct err err;
 	int fd;
 
 	if (server_log.type != PLACE_FILE || server_log.path == NULL || server_log.looked == second)
@@ -253,7 +265,7 @@ static bool follow_path(time_t second)
 	server_log.looked = second;
 	if (stat(server_log.path, &file) == 0 && file.st_dev == server_log.device && file.st_ino == server_log.inode)
 		return false;
-	fd = open_path(server_log.path);
+	fd = open_path(server_log.path, &err);
 	if (fd < 0 || fstat(fd, &file) < 0) {
 		fd_close(fd);
 		return false;
@@ -330,20 +342,22 @@ static int check_descriptor(int fd, const char *place, struct err *err)
 	return 0;
 }
 
-int server_log_open(const char *place, enum log_format format, enum log_level level, struct err *err)
+int server_log_open(
+	const char *place, enum log_format format, enum log_level level, const struct user *user, struct err *err)
 {
 	int given = parse_descriptor(place), r;
 	cleanup_fd int fd = -1;
 	struct stat file;
 
+	server_log.user = user != NULL ? *user : (struct user) { 0 };
 	if (given >= 0) {
 		r = check_descriptor(given, place, err);
 		if (r < 0)
 			return r;
 	} else {
-		fd = open_path(place);
+		fd = open_path(place, err);
 		if (fd < 0)
-			return err_errno(err, -errno, "cannot open --log-file (PYACTION_LOG_FILE) '%s'", place);
+			return fd;
 	}
 	if (fstat(given >= 0 ? given : fd, &file) < 0)
 		return err_errno(err, -errno, "cannot use --log-file (PYACTION_LOG_FILE) '%s'", place);

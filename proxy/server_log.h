@@ -12,7 +12,7 @@
  */
 #pragma once
 
-#include "../common/err.h"
+#include "user.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -85,8 +85,12 @@ struct log_field {
  * Opens the log. place is a path, of a regular file (made where there is none), a named pipe, with a reader or without,
  * or a device; or "fd:N", a descriptor that this process was started with. Events of levels up to level are written.
  * Keeps place.
+ *
+ * A path that user could replace by another, now or when the file is made anew, is not written to (-EPERM): we might have
+ * rights that it has not. NULL is no such user.
  */
-int server_log_open(const char *place, enum log_format format, enum log_level level, struct err *err) UTIL_MUST_CHECK;
+int server_log_open(const char *place, enum log_format format, enum log_level level, const struct user *user,
+	struct err *err) UTIL_MUST_CHECK;
 void server_log_close(void);
 
 bool server_log_wants(enum log_event event);

@@ -2,12 +2,14 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 enum { NOBODY = 65534 };
@@ -58,6 +60,98 @@ int user_check_directory(const struct user *user, const char *path, bool read)
 		r = -errno;
 	user_return_rights(&rights);
 	return r;
+}
+
+/* Whether the user could put something else in the place of name, which entry describes (NULL: there is none), in the
+ * folder. By its mode: lists of access rights are not looked at. */
+static bool may_replace(const struct user *user, const struct stat *folder, const struct stat *entry)
+{
+	if (folder->st_uid == user->uid)
+		return true;
+	if ((folder->st_mode & S_IWOTH) == 0 && ((folder->st_mode & S_IWGRP) == 0 || folder->st_gid != user->gid))
+		return false;
+	/* In /tmp and the like, who made an entry may replace it. */
+	return (folder->st_mode & S_ISVTX) == 0 || (entry != NULL && entry->st_uid == user->uid);
+}
+
+static int tell_folder(const struct user *user, int folder_fd, const char *path, struct err *err)
+{
+	char link[64], folder[PATH_MAX] = "";
+
+	(void) snprintf(link, sizeof(link), "/proc/self/fd/%d", folder_fd);
+	(void) !readlink(link, folder, sizeof(folder) - 1);
+	return err_set(err, -EPERM,
+		"the user '%s', who runs the function, could replace '%.200s': it may write to '%.200s'", user->name,
+		path, folder);
+}
+
+/* The path from the root on; a symbolic link's target, with what follows the link. */
+static bool join(char *path, size_t size, const char *begin, const char *rest)
+{
+	char joined[PATH_MAX];
+	int length = snprintf(joined, sizeof(joined), "%s/%s", begin, rest);
+
+	if (length < 0 || (size_t) length >= sizeof(joined))
+		return false;
+	(void) snprintf(path, size, "%s", joined);
+	return true;
+}
+
+/* Enters what name is in the folder *fd, as the kernel would: a folder, or what a link leads to, which then stands in
+ * front of rest. Returns false where the way ends. */
+static bool enter(int *fd, const char *name, const struct stat *entry, char *rest, size_t size)
+{
+	char target[PATH_MAX] = "";
+	int next;
+
+	if (S_ISLNK(entry->st_mode)) {
+		ssize_t length = readlinkat(*fd, name, target, sizeof(target) - 1);
+
+		if (length <= 0 || !join(rest, size, target, rest))
+			return false;
+		if (target[0] != '/')
+			return true;
+		next = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	} else {
+		next = openat(*fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	}
+	fd_close(*fd);
+	*fd = next;
+	return next >= 0;
+}
+
+int user_check_path(const struct user *user, const char *path, struct err *err)
+{
+	enum { STEPS = 1000 }; /* more than a path has, with the links that the kernel follows */
+	char rest[PATH_MAX] = "", name[NAME_MAX + 1];
+	cleanup_fd int fd = open(path[0] == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (!user->other)
+		return 0;
+	if (path[0] != '/' && getcwd(rest, sizeof(rest)) != NULL) {
+		fd_close(fd);
+		fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	}
+	if (!join(rest, sizeof(rest), rest, path))
+		return err_errno(err, -ENAMETOOLONG, "cannot follow '%.200s'", path);
+	for (int step = 0; step < STEPS && fd >= 0; step++) {
+		const char *begin = rest + strspn(rest, "/");
+		size_t length = strcspn(begin, "/");
+		struct stat folder, entry;
+		bool exists;
+
+		if (length == 0 || length >= sizeof(name) || fstat(fd, &folder) < 0)
+			return 0;
+		(void) snprintf(name, sizeof(name), "%.*s", (int) length, begin);
+		exists = fstatat(fd, name, &entry, AT_SYMLINK_NOFOLLOW) == 0;
+		if (strcmp(name, "..") != 0 && strcmp(name, ".") != 0 &&
+			may_replace(user, &folder, exists ? &entry : NULL))
+			return tell_folder(user, fd, path, err);
+		memmove(rest, begin + length, strlen(begin + length) + 1);
+		if (!exists || !enter(&fd, name, &entry, rest, sizeof(rest)))
+			return 0;
+	}
+	return 0;
 }
 
 /* --- choosing ---------------------------------------------------------------------------------------- */

@@ -55,5 +55,9 @@ struct user_rights {
 void user_lend_rights(const struct user *user, struct user_rights *ret_rights);
 void user_return_rights(const struct user_rights *rights);
 
+/* -EPERM where that user could put something of its own in the place of path, or of a folder or a link on the way there:
+ * we would be led to where it likes. What is not there ends the way. Always 0 for ourselves. */
+int user_check_path(const struct user *user, const char *path, struct err *err) UTIL_MUST_CHECK;
+
 /* Whether that user may search the directory and, with read, list it: 0 or -errno. Always 0 for ourselves. */
 int user_check_directory(const struct user *user, const char *path, bool read);

@@ -709,7 +709,7 @@ def shared_directory() -> Iterator[pathlib.Path]:
     with tempfile.TemporaryDirectory(prefix="pyaction-test-") as name:
         path = pathlib.Path(name).resolve()
         if os.geteuid() == 0:
-            path.chmod(0o777)
+            path.chmod(0o1777)
         yield path
 
 

@@ -11,6 +11,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import time
 
 import pytest
 
@@ -583,7 +584,7 @@ def fork(body):
 def fill():
     number = 0
     while True:
-        number += 1
+        number = (number + 1) % 5000
         open('file%d' % number, 'w').close()
 def trace(pid):
     libc = ctypes.CDLL(None)
@@ -688,6 +689,89 @@ def test_stop_during_an_import_that_has_left_a_process(started, gate):
 
 
 # --- the folder of the code
+
+
+def belongs_to_function(folder: pathlib.Path) -> None:
+    os.chown(folder, NOBODY, NOBODY)
+
+
+def in_its_group(folder: pathlib.Path) -> None:
+    os.chown(folder, 0, NOBODY)
+    folder.chmod(0o770)
+
+
+def open_to_all(folder: pathlib.Path) -> None:
+    folder.chmod(0o777)
+
+
+def like_tmp(folder: pathlib.Path) -> None:
+    folder.chmod(0o1777)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """safe/, which nobody but root may write to; open/, for a test to open; open/below/; links between them."""
+    tmp_path.chmod(0o755)
+    for name in ("safe", "open", "open/below"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "open" / "link").symlink_to(tmp_path / "safe")
+    (tmp_path / "safe" / "link").symlink_to("../open")
+    (tmp_path / "open" / "to-file").symlink_to("../safe/log")
+    (tmp_path / "safe" / "to-file").symlink_to("log")
+    return tmp_path
+
+
+@as_root
+@pytest.mark.parametrize("access", [belongs_to_function, in_its_group, open_to_all])
+@pytest.mark.parametrize("path", ["open/log", "open/below/log", "open/link/log", "safe/link/log", "open/to-file",
+                                  "safe/../open/log", "open/below/../../safe/log"])
+def test_log_file_that_the_function_could_replace(folders, access, path):
+    """Refused before it is made."""
+    access(folders / "open")
+    done = command("--log-file", str(folders / path))
+    assert done.returncode == 1
+    assert done.stderr.startswith("pyaction: --log-file (PYACTION_LOG_FILE): the user 'nobody', who runs the function")
+    assert f"it may write to '{folders / 'open'}'" in done.stderr
+    assert not list(folders.rglob("log"))
+
+
+@as_root
+@pytest.mark.parametrize("path", ["safe/log", "safe/to-file", "open/log", "open/below/log"])
+def test_log_file_in_a_folder_like_tmp(server, folders, path):
+    """What others may not replace there is good enough, and so are an operator's links."""
+    like_tmp(folders / "open")
+    server(options=["--log-file", path], wrapper=["env", "-C", str(folders)]).finish()
+    assert "server_stopped" in (folders / path).read_text()
+    belonging = folders / "open" / "own"
+    belonging.touch()
+    os.chown(belonging, NOBODY, NOBODY)
+    assert command("--log-file", str(belonging)).returncode == 1
+
+
+@as_root
+def test_log_file_that_the_function_replaces(server, folders):
+    """Its folder is the function's from some moment on: the server goes on with the file that it has."""
+    log, moved, victim = folders / "open" / "log", folders / "open" / "moved", folders / "safe" / "victim"
+    victim.touch()
+    one = server(options=["--log-file", str(log)])
+    code = "import os\ndef main(event):\n    os.rename(event['log'], event['moved'])\n" \
+           "    os.symlink(event['victim'], event['log'])\n    return {}\n"
+    assert one.init(code).status == 200
+    belongs_to_function(folders / "open")
+    assert one.run({"log": str(log), "moved": str(moved), "victim": str(victim)}).json == {}
+    assert log.is_symlink()
+    time.sleep(2)  # it looks once a second
+    assert one.run({}).status == 502
+    assert victim.read_text() == ""
+    assert moved.read_text().count("activation_ended") == 2
+
+
+@as_root
+def test_work_dir_that_the_function_could_replace(folders):
+    belongs_to_function(folders / "open")
+    done = command("--work-dir", str(folders / "open" / "below"))
+    assert done.returncode == 1
+    assert done.stderr.startswith("pyaction: --work-dir (PYACTION_WORK_DIR): the user 'nobody', who runs the function")
 
 
 @as_root

@@ -125,7 +125,7 @@ static void test_end_of_time(void)
 
 	remover_init(&remover, loop);
 	remover_add(&remover, &removal);
-	if (server_log_open(path_of("log"), LOG_FORMAT_TEXT, LOG_LEVEL_WARNING, &err) < 0)
+	if (server_log_open(path_of("log"), LOG_FORMAT_TEXT, LOG_LEVEL_WARNING, NULL, &err) < 0)
 		bail_out("%s", err.text);
 	remover_finish(&remover, looks + 5);
 	server_log_close();

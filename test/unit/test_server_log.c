@@ -31,7 +31,7 @@ static void open_log(const char *place, enum log_format format, enum log_level l
 	struct err err;
 
 	server_log_close();
-	if (server_log_open(place, format, level, &err) < 0)
+	if (server_log_open(place, format, level, NULL, &err) < 0)
 		bail_out("%s", err.text);
 }
 
@@ -335,12 +335,13 @@ static void test_descriptors(void)
 	server_log_close();
 	ok(fcntl(fds[1], F_GETFD) >= 0, "it is left open");
 	(void) snprintf(place, sizeof(place), "fd:%d", fds[0]);
-	ok(server_log_open(place, LOG_FORMAT_TEXT, LOG_LEVEL_INFO, &err) == -EBADF, "one for reading is refused");
+	ok(server_log_open(place, LOG_FORMAT_TEXT, LOG_LEVEL_INFO, NULL, &err) == -EBADF, "one for reading is refused");
 	ok(matches(err.text, "^--log-file \\(PYACTION_LOG_FILE\\) 'fd:[0-9]+' is open for reading only$"),
 		"... by name");
 	(void) close(fds[0]);
 	(void) close(fds[1]);
-	is_int(server_log_open("fd:9999", LOG_FORMAT_TEXT, LOG_LEVEL_INFO, &err), -EBADF, "one that is not there");
+	is_int(server_log_open("fd:9999", LOG_FORMAT_TEXT, LOG_LEVEL_INFO, NULL, &err), -EBADF,
+		"one that is not there");
 	is_str(err.text, "cannot write to --log-file (PYACTION_LOG_FILE) 'fd:9999': Bad file descriptor",
 		"... by name");
 }
@@ -349,9 +350,9 @@ static void test_bad_places(void)
 {
 	struct err err;
 
-	is_int(server_log_open("/", LOG_FORMAT_TEXT, LOG_LEVEL_INFO, &err), -EISDIR, "a folder");
+	is_int(server_log_open("/", LOG_FORMAT_TEXT, LOG_LEVEL_INFO, NULL, &err), -EISDIR, "a folder");
 	is_str(err.text, "cannot open --log-file (PYACTION_LOG_FILE) '/': Is a directory", "... by name");
-	is_int(server_log_open("/nowhere/log", LOG_FORMAT_TEXT, LOG_LEVEL_INFO, &err), -ENOENT, "no folder");
+	is_int(server_log_open("/nowhere/log", LOG_FORMAT_TEXT, LOG_LEVEL_INFO, NULL, &err), -ENOENT, "no folder");
 	ok(!server_log_wants(EVENT_INTERNAL_ERROR), "... nothing is open then");
 	if (chdir(test.directory) < 0)
 		bail_out("no directory");
