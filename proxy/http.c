@@ -133,8 +133,8 @@ static void drop(struct http_connection *connection)
 
 static void refuse(struct http_connection *connection, enum http_status status, const char *text)
 {
+	note_refusal(connection->server, status, text); /* first: who has the answer may look for it */
 	send_refusal(connection->client.fd, status, text);
-	note_refusal(connection->server, status, text);
 	drop(connection);
 }
 
