@@ -116,6 +116,8 @@ class Worker:
         self.can_mount = machine.can_mount()
         if not machine.counts_processes(self.user):
             self.report.skipped.append("exhausting processes: needs root and setpriv, to become another user")
+        if not machine.can_limit_memory():
+            self.report.skipped.append("a container's memory: needs the right to make a control group for it")
         if not self.can_mount:
             self.report.skipped.append("full disk: needs the right to mount")
 

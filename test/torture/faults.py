@@ -434,6 +434,26 @@ async def pass_memory_limit(life: Life) -> str:
     return "handler"
 
 
+async def exhaust_container(life: Life) -> str:
+    """The function takes all the memory that its container has: the kernel kills the process that has most."""
+    moment = life.rng.choice(["process", "server"])
+    group = machine.MemoryGroup(64 * MB)
+    try:
+        pids = [await life.runner()]
+        if moment == "server":
+            pids.insert(0, life.pid)
+        with contextlib.suppress(ProcessLookupError):
+            for pid in pids:
+                group.take(pid)
+        request = await life.request(Shape(do="pass_memory"))
+        kills = group.kills()
+    finally:
+        group.close()
+    if (request.label, kills) != ("400 exited", 1):
+        life.problem(f"an activation that took all memory of a container: {request.label}, {kills} processes killed")
+    return moment
+
+
 # --- shortage
 
 
@@ -589,6 +609,7 @@ SERVING: Dict[str, Fault] = {
     "function": Fault(act, 12),
     "forged reply": Fault(speak, 2),
     "fork bomb": Fault(exhaust_processes, 1),
+    "container's memory": Fault(exhaust_container, 1, lambda life: machine.can_limit_memory()),
     "memory limit": Fault(pass_memory_limit, 0.5, has_memory_limit),
     "time limit": Fault(pass_time_limit, 0.3, has_time_limit),
     "few descriptors": Fault(few_descriptors, 3),

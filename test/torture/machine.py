@@ -2,6 +2,8 @@
 
 import contextlib
 import ctypes
+import errno
+import itertools
 import os
 import pathlib
 import resource
@@ -160,6 +162,68 @@ def mount_memory(path: pathlib.Path, size: int) -> bool:
 def unmount(path: pathlib.Path) -> None:
     """Undo mount_memory(); what still uses it keeps it until it ends."""
     subprocess.run(["umount", "-l", str(path)], capture_output=True, check=False)
+
+
+class MemoryGroup:
+    """A control group: its processes may take so much memory together, from now on, or the kernel kills one."""
+
+    _numbers = itertools.count()
+
+    def __init__(self, limit: int) -> None:
+        """limit: bytes. Raises OSError where there is no such group to be had."""
+        legacy = pathlib.Path("/sys/fs/cgroup/memory")
+        base = legacy if legacy.is_dir() else legacy.parent
+        self._path = base / f"pyaction-torture-{os.getpid()}-{next(self._numbers)}"
+        self._before: Dict[int, pathlib.Path] = {}
+        self._base = base
+        self._path.mkdir()
+        try:
+            name = "memory.limit_in_bytes" if base == legacy else "memory.max"
+            with open(self._path / name, "r+", encoding="ascii") as file:  # not made where it is not there
+                file.write(str(limit))
+        except OSError:
+            self._path.rmdir()
+            raise
+
+    def take(self, pid: int) -> None:
+        """Put a process into it; what that starts will be there, too."""
+        for line in pathlib.Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers == ("memory" if self._base.name == "memory" else ""):
+                self._before[pid] = self._base / path.lstrip("/")
+        (self._path / "cgroup.procs").write_text(str(pid))
+
+    def kills(self) -> int:
+        """How many processes the kernel has killed for it."""
+        for name in ("memory.oom_control", "memory.events"):
+            with contextlib.suppress(FileNotFoundError):
+                words = (self._path / name).read_text().split()
+                return int(words[words.index("oom_kill") + 1])
+        return 0
+
+    def close(self) -> None:
+        """Put what is in it to where the first was that was taken, and remove it."""
+        home = next(iter(self._before.values()), self._base)
+        while True:
+            pids = (self._path / "cgroup.procs").read_text().split()
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    (home / "cgroup.procs").write_text(pid)
+            try:
+                self._path.rmdir()
+                return
+            except OSError as error:  # one has come meanwhile, or is not quite gone
+                if error.errno != errno.EBUSY:
+                    raise
+
+
+def can_limit_memory() -> bool:
+    """Whether there is a MemoryGroup to be had."""
+    try:
+        MemoryGroup(1 << 30).close()
+    except OSError:
+        return False
+    return True
 
 
 class FullDisk:
