@@ -91,31 +91,6 @@ static uint64_t now_us(void)
 
 /* --- what is told of it ------------------------------------------------------------------------------ */
 
-const char *outcome_name(enum outcome_kind kind)
-{
-	static const char *const names[OUTCOME_KIND_COUNT] = {
-		[OUTCOME_INITIALIZED] = "initialized",
-		[OUTCOME_SUCCESS] = "success",
-		[OUTCOME_APPLICATION_ERROR] = "application_error",
-		[OUTCOME_SUCCESS_BYTES] = "success_bytes",
-		[OUTCOME_FUNCTION_ERROR] = "function_error",
-		[OUTCOME_INIT_FAILED] = "init_failed",
-		[OUTCOME_INIT_EXITED] = "init_exited",
-		[OUTCOME_EXITED] = "exited",
-		[OUTCOME_TIMED_OUT] = "timed_out",
-		[OUTCOME_OUT_OF_MEMORY] = "out_of_memory",
-		[OUTCOME_BAD_REQUEST] = "bad_request",
-		[OUTCOME_NO_CODE_GIVEN] = "no_code_given",
-		[OUTCOME_ALREADY_INITIALIZED] = "already_initialized",
-		[OUTCOME_NOT_INITIALIZED] = "not_initialized",
-		[OUTCOME_QUEUE_FULL] = "queue_full",
-		[OUTCOME_STOPPING] = "stopping",
-		[OUTCOME_INTERNAL_ERROR] = "internal_error",
-	};
-
-	return names[kind];
-}
-
 const char *function_state_name(enum function_state state)
 {
 	static const char *const names[FUNCTION_STATE_COUNT] = {
@@ -752,46 +727,13 @@ static void start_run(struct function *function, struct invocation *invocation)
 
 /* --- what the runner brings -------------------------------------------------------------------------- */
 
-static const struct {
-	const char *name;
-	enum outcome_kind kind;
-	bool markers;
-} statuses[] = {
-	{ "success", OUTCOME_SUCCESS, true },
-	{ "success_bytes", OUTCOME_SUCCESS_BYTES, true },
-	{ "application_error", OUTCOME_APPLICATION_ERROR, true },
-	{ "function_error", OUTCOME_FUNCTION_ERROR, true },
-	{ "bad_request", OUTCOME_BAD_REQUEST, false },
-	{ "initialized", OUTCOME_INITIALIZED, false },
-	{ "init_failed", OUTCOME_INIT_FAILED, true },
-};
-
-/* The index in statuses of what a status line says, -1 when it says none of them. */
-static int parse_status(const char *line, long *ret_peak_kb)
-{
-	size_t length = strlen(line);
-	struct json_span name, peak_kb;
-
-	/* For each run: without the tree, and its memory, that cJSON would make. */
-	*ret_peak_kb = 0;
-	if (!json_is_plain(line, length) || json_find_member(line, length, "status", &name) < 0)
-		return -1;
-	if (json_find_member(line, length, "peak_kb", &peak_kb) == 0)
-		*ret_peak_kb = strtol(peak_kb.start, NULL, 10);
-	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++)
-		if (name.length == strlen(statuses[i].name) + 2 && name.start[0] == '"' &&
-			memcmp(name.start + 1, statuses[i].name, name.length - 2) == 0)
-			return (int) i;
-	return -1;
-}
-
-static void take_init_reply(struct function *function, struct reply *reply, int status)
+static void take_init_reply(struct function *function, struct reply *reply, const struct outcome_status *status)
 {
 	bool first_time = function->phase == PHASE_INITIALIZING;
 
 	if (function->precompiler != NULL)
 		precompiler_stop(function->precompiler);
-	if (statuses[status].kind == OUTCOME_INITIALIZED) {
+	if (status->kind == OUTCOME_INITIALIZED) {
 		function->runner_initialized = true;
 		function->initialized = true;
 		function->init_failed = false;
@@ -810,7 +752,7 @@ static void take_init_reply(struct function *function, struct reply *reply, int 
 		forget_failed_init(function);
 	else
 		discard_runner(function);
-	finish_with_payload(function, statuses[status].kind, statuses[status].markers, reply);
+	finish_with_payload(function, status->kind, status->markers, reply);
 }
 
 static void kill_for_status(struct function *function, const char *status)
@@ -827,21 +769,21 @@ static void on_runner_reply(void *context, struct reply *reply)
 {
 	struct function *function = context;
 	long peak_kb;
-	int status = parse_status(reply->status, &peak_kb);
+	const struct outcome_status *status = outcome_parse_status(reply->status, &peak_kb);
 	bool loading = function->phase == PHASE_INITIALIZING || function->phase == PHASE_REINITIALIZING;
-	bool about_loading = status >= 0 &&
-		(statuses[status].kind == OUTCOME_INITIALIZED || statuses[status].kind == OUTCOME_INIT_FAILED);
+	bool about_loading =
+		status != NULL && (status->kind == OUTCOME_INITIALIZED || status->kind == OUTCOME_INIT_FAILED);
 
 	if (peak_kb > function->outcome.peak_kb)
 		function->outcome.peak_kb = peak_kb;
-	if (status < 0 || (loading != about_loading && statuses[status].kind != OUTCOME_BAD_REQUEST)) {
+	if (status == NULL || (loading != about_loading && status->kind != OUTCOME_BAD_REQUEST)) {
 		kill_for_status(function, reply->status);
 	} else if (loading) {
 		take_init_reply(function, reply, status);
 	} else if (is_over_memory(function)) {
 		kill_for_limit(function, OUTCOME_OUT_OF_MEMORY);
 	} else {
-		finish_with_payload(function, statuses[status].kind, statuses[status].markers, reply);
+		finish_with_payload(function, status->kind, status->markers, reply);
 	}
 }
 
