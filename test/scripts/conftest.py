@@ -19,7 +19,7 @@ def tmp_path() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="pyaction-test-") as name:
         path = Path(name).resolve()
         if os.geteuid() == 0:
-            path.chmod(0o777)
+            path.chmod(0o1777)
         yield path
 
 
