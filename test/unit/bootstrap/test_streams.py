@@ -7,6 +7,8 @@ import subprocess
 import sys
 from typing import Any, Callable
 
+import pytest
+
 from conftest import BOOT, FOLDER
 
 INSTALL = BOOT + "import sys, os\nfrom pyaction_bootstrap import streams\n"  # which handle.py has installed
@@ -24,7 +26,8 @@ def test_what_they_are(python: Callable[..., Any]) -> None:
                   " print(stream.fileno(), stream.name, stream.mode, stream.encoding, stream.errors, stream.writable(),"
                   " stream.isatty(), stream.closed)\nprint(sys.stdout is sys.__stdout__, sys.stderr is sys.__stderr__)")
     assert done.stdout.splitlines() == ["1 <stdout> w utf-8 backslashreplace True False False",
-                                        "2 <stderr> w utf-8 backslashreplace True False False", "True True"], done.stderr
+                                        "2 <stderr> w utf-8 backslashreplace True False False",
+                                        "True True"], done.stderr
 
 
 def test_text_that_utf8_cannot_hold(python: Callable[..., Any]) -> None:
@@ -196,9 +199,40 @@ def test_write_interrupted_by_a_signal(python: Callable[..., Any]) -> None:
     assert done.stderr == "1000000 True"
 
 
+#: Terminals cannot say that a write would block, other than by poll(2): after one, the module asks that of all.
+AFTER_A_TERMINAL = """
+main, terminal = os.openpty()
+log = os.dup(1)
+os.dup2(terminal, 1)
+print("to the terminal")
+os.dup2(log, 1)
+print(os.read(main, 100))
+"""
+
+FULL_PIPE = """
+import fcntl, threading
+reading, writing = os.pipe()
+fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+os.dup2(writing, 1)
+os.write(1, b"x" * 4096)
+other = threading.Thread(target=print, args=("waits until there is room",))
+other.start()
+text = b""
+while not text.endswith(b"\\n"):  # it has given up the interpreter's lock, or nothing here would run
+    text += os.read(reading, 4096)
+sys.stderr.write(text.decode().lstrip("x"))
+"""
+
+
+@pytest.mark.parametrize("before", ["", AFTER_A_TERMINAL], ids=["told", "asked"])
+def test_pipe_that_is_full(python: Callable[..., Any], before: str) -> None:
+    done = python(INSTALL + before + FULL_PIPE)
+    assert done.stderr == "waits until there is room\n"
+    assert done.stdout == ("b'to the terminal\\r\\n'\n" if before else "")
+
+
 def test_write_of_the_module(tmp_path: Any) -> None:
     import _pyaction
-    import pytest
 
     path = tmp_path / "file"
     with open(path, "wb") as file:
