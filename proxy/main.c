@@ -17,11 +17,11 @@
 #include <sys/stat.h>
 
 enum {
-	/* After SIGTERM and the grace: how long the answers may take; how often to look; how long until the end, and with
-	 * what there is to be removed at least. */
+	/* After SIGTERM and the grace: how long the answers may take; how often to look. */
 	STOP_ANSWERS_MS = 300,
 	STOP_POLL_MS = 5,
-	STOP_END_MS = 300,
+	/* After SIGTERM: when the removal of the code is over; and how long it may take in any case. */
+	STOP_REMOVED_MS = 800,
 	STOP_REMOVAL_MS = 100,
 	MMAP_THRESHOLD = 16 << 20,
 	TRIM_THRESHOLD = 64 << 20,
@@ -356,7 +356,7 @@ static int serve(struct server *server, const struct options *options, struct en
 /* When the removal of the code has to be over: a function could make it last as long as it likes. */
 static uint64_t removal_end_ms(const struct server *server)
 {
-	uint64_t end_ms = server->stop_since_ms + server->grace_ms + STOP_END_MS;
+	uint64_t end_ms = server->stop_since_ms + STOP_REMOVED_MS;
 	uint64_t least_ms = loop_now_ms() + STOP_REMOVAL_MS;
 
 	return end_ms > least_ms ? end_ms : least_ms;
