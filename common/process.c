@@ -106,20 +106,21 @@ static bool is_in_memory_of(pid_t pid, pid_t parent)
 long process_tree_kb(pid_t pid, long enough_kb)
 {
 	struct tree tree = { .pids = { pid }, .count = 1 };
+	bool counts[ARRAY_SIZE(tree.pids)] = { false };
 	long sum = 0, shares = 0, largest = 0;
 
 	for (size_t i = 0; i < tree.count; i++) {
 		long resident = process_resident_kb(tree.pids[i]);
 
-		sum += resident;
+		counts[i] = !is_in_memory_of(tree.pids[i], tree.parents[i]);
+		sum += counts[i] ? resident : 0;
 		largest = resident > largest ? resident : largest;
 		add_children(&tree, tree.pids[i]);
 	}
 	if (tree.count == 1 || sum <= enough_kb)
 		return sum;
 	for (size_t i = 0; i < tree.count; i++)
-		if (!is_in_memory_of(tree.pids[i], tree.parents[i]))
-			shares += share_kb(tree.pids[i]);
+		shares += counts[i] ? share_kb(tree.pids[i]) : 0;
 	return shares > largest ? shares : largest; /* less than one alone has: some could not be read */
 }
 

@@ -8,7 +8,7 @@ COVERAGE_BUILD := build-coverage
 COVERAGE_KEEP := $(COVERAGE_BUILD)/keep_counts.o
 # Without optimisation, branches are those of the source. keep_counts.c says why functions are wrapped.
 COVERAGE_MAKE := PYACTION_UNHARDENED=1 $(MAKE) -s --no-print-directory BUILD=$(COVERAGE_BUILD) CFLAGS='-O0 -g' HARDENING= \
-	SANITIZE=--coverage LDFLAGS='$(COVERAGE_KEEP) -Wl,--wrap=_exit -Wl,--wrap=channel_read_line'
+	SANITIZE=--coverage LDFLAGS='$(COVERAGE_KEEP) -Wl,--wrap=_exit -Wl,--wrap=channel_look'
 
 $(COVERAGE_BUILD)/keep_counts.o: test/analysis/keep_counts.c
 	@mkdir -p $(@D)

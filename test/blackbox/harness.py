@@ -30,8 +30,8 @@ PYTHON = "/usr/bin/python3"
 SANITIZED = os.environ.get("PYACTION_SANITIZED") == "1"
 #: Whether its processes write files when they end, to count branches.
 COUNTED = os.environ.get("PYACTION_UNHARDENED") == "1"
-#: What AddressSanitizer says where malloc() returns NULL; no finding.
-ALLOCATION_REFUSED = rb"==\d+==WARNING: AddressSanitizer failed to allocate \S+ bytes\n"
+#: What sanitizers say that is no finding: that malloc() returns NULL, and of a thread that somebody else traces.
+REMARKS = rb"==\d+==(WARNING: AddressSanitizer failed to allocate \S+ bytes|Running thread \d+ was not suspended\..*)\n"
 #: Seconds from SIGTERM to the exit of the server.  Source: issue "stops within a second".
 STOP_SECONDS = 3.0 if SANITIZED else 1.0
 #: Seconds after which any single wait counts as a hang.
@@ -656,7 +656,7 @@ class Server:
         if not self.settings.sanitizer_text:
             for log in {self.out, self.err}:
                 data = log.content() if log.path.exists() else b""
-                data = re.sub(ALLOCATION_REFUSED, b"", data)
+                data = re.sub(REMARKS, b"", data)
                 if b"Sanitizer" in data or b"runtime error:" in data:
                     problems.append(f"sanitizer report: {data[-4000:].decode(errors='replace')}")
         return problems
