@@ -20,9 +20,20 @@ struct channel;
 int __real_channel_write(const struct channel *channel, const char *data, size_t length);
 int __wrap_channel_write(const struct channel *channel, const char *data, size_t length);
 
+static pid_t runner;
+
 __attribute__((constructor)) static void begin(void)
 {
+	runner = getpid();
 	python_malloc_use();
+}
+
+/* Asked by the sanitizer, also at exit(): not in a child that one of the function's threads has forked, for it lacks the
+ * stacks of the others. */
+int __lsan_is_turned_off(void);
+int __lsan_is_turned_off(void)
+{
+	return getpid() != runner;
 }
 
 /* Not where the function has used up all descriptors: the sanitizer would end the process. */
