@@ -3,8 +3,9 @@
  *
  * To fall asleep and be woken costs two processors about 30 us where they are virtual and otherwise idle: more than a
  * small activation. So where a wait has lately been over within microseconds, it looks a while first; where looks have
- * been in vain it sleeps at once, but for one wait in many. Whoever else wants the processor gets it meanwhile. With a
- * single processor there is nobody to wait for that is not kept from it, so there is no looking at all.
+ * been in vain it sleeps at once, but for one wait in many. Whoever else wants the processor gets it meanwhile; where
+ * that is somebody with work of his own, the look is over, for to be woken is cheap on a busy processor. With a single
+ * processor there is nobody to wait for that is not kept from it, so there is no looking at all.
  */
 #pragma once
 
