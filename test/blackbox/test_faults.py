@@ -14,7 +14,7 @@ import pytest
 from . import archives
 from .archives import file_entry, zip_of, zip_of_entries
 from .harness import (
-    MARKER, PYTHON, STOP_SECONDS, Gate, alive, http_request, init_body, may_watch,
+    MARKER, PYTHON, SCF_PATH, STOP_SECONDS, Client, Gate, alive, free_port, http_request, init_body, may_watch,
     wait_until, write_files,
 )
 
@@ -70,6 +70,23 @@ def test_no_more_file_descriptors_for_a_new_runner(server):
     assert answer.status in (400, 500, 502) or answer.json == {"n": 1}
     resource.prlimit(one.pid, resource.RLIMIT_NOFILE, (soft, hard))
     assert one.run({"n": 2}, client=client).json == {"n": 2}
+
+
+def test_no_more_file_descriptors_for_clients_of_the_second_port(server):
+    """They wait until there are some again; others are served meanwhile."""
+    port = free_port()
+    one = server(options=["--scf-port", str(port)])
+    assert one.init(ECHO).status == 200
+    kept = one.connect()
+    assert one.run({"n": 0}, client=kept).status == 200
+    soft, hard = resource.prlimit(one.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(one.pid, resource.RLIMIT_NOFILE, (3, hard))
+    with contextlib.closing(Client(port)) as late:
+        late.send(http_request("POST", SCF_PATH, b'{"n": 1}'))
+        for n in range(20):
+            assert one.run({"n": n}, client=kept).json == {"n": n}
+        resource.prlimit(one.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        assert late.read_answer().json == {"n": 1}
 
 
 def test_files_may_not_grow(server):
