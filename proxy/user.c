@@ -98,8 +98,8 @@ static bool join(char *path, size_t size, const char *begin, const char *rest)
 }
 
 /* Enters what name is in the folder *fd, as the kernel would: a folder, or what a link leads to, which then stands in
- * front of rest. Returns false where the way ends. */
-static bool enter(int *fd, const char *name, const struct stat *entry, char *rest, size_t size)
+ * front of *rest, in buffer. Returns false where the way ends. */
+static bool enter(int *fd, const char *name, const struct stat *entry, char buffer[PATH_MAX], const char **rest)
 {
 	char target[PATH_MAX] = "";
 	int next;
@@ -107,8 +107,9 @@ static bool enter(int *fd, const char *name, const struct stat *entry, char *res
 	if (S_ISLNK(entry->st_mode)) {
 		ssize_t length = readlinkat(*fd, name, target, sizeof(target) - 1);
 
-		if (length <= 0 || !join(rest, size, target, rest))
+		if (length <= 0 || !join(buffer, PATH_MAX, target, *rest))
 			return false;
+		*rest = buffer;
 		if (target[0] != '/')
 			return true;
 		next = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -123,16 +124,17 @@ static bool enter(int *fd, const char *name, const struct stat *entry, char *res
 int user_check_path(const struct user *user, const char *path, struct err *err)
 {
 	enum { STEPS = 1000 }; /* more than a path has, with the links that the kernel follows */
-	char rest[PATH_MAX] = "", name[NAME_MAX + 1];
+	char buffer[PATH_MAX] = "", name[NAME_MAX + 1];
+	const char *rest = buffer;
 	cleanup_fd int fd = open(path[0] == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	if (!user->other)
 		return 0;
-	if (path[0] != '/' && getcwd(rest, sizeof(rest)) != NULL) {
+	if (path[0] != '/' && getcwd(buffer, sizeof(buffer)) != NULL) {
 		fd_close(fd);
 		fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	}
-	if (!join(rest, sizeof(rest), rest, path))
+	if (!join(buffer, sizeof(buffer), buffer, path))
 		return err_errno(err, -ENAMETOOLONG, "cannot follow '%.200s'", path);
 	for (int step = 0; step < STEPS && fd >= 0; step++) {
 		const char *begin = rest + strspn(rest, "/");
@@ -147,8 +149,8 @@ int user_check_path(const struct user *user, const char *path, struct err *err)
 		if (strcmp(name, "..") != 0 && strcmp(name, ".") != 0 &&
 			may_replace(user, &folder, exists ? &entry : NULL))
 			return tell_folder(user, fd, path, err);
-		memmove(rest, begin + length, strlen(begin + length) + 1);
-		if (!exists || !enter(&fd, name, &entry, rest, sizeof(rest)))
+		rest = begin + length;
+		if (!exists || !enter(&fd, name, &entry, buffer, &rest))
 			return 0;
 	}
 	return 0;
