@@ -2,6 +2,7 @@
 
 import base64
 import concurrent.futures
+import gc
 import json
 import signal
 
@@ -77,6 +78,7 @@ def client_of(server):
             client.close()
         else:  # Debian 11's; dropping references is no way: pytest keeps its own until all is torn down
             client._endpoint.http_session._manager.clear()
+    gc.collect()  # with urllib3 2 an error's traceback keeps the connection of its answer, in a circle
 
 
 @pytest.fixture
