@@ -676,9 +676,9 @@ def test_stop_during_an_import_that_has_left_a_process(started, gate):
         "    hold()\n"
         "    number = 0\n"
         "    while True:\n"
-        "        number += 1\n"
+        "        number = number % 2000 + 1\n"  # more might not be removed in time
         "        open('file%d' % number, 'w').close()\n"
-        "        os.mkdir('folder%d' % number)\n"
+        "        os.makedirs('folder%d' % number, exist_ok=True)\n"
         f"open({gate.path!r}).read()\n")
     one = started(None)
     pending = one.background(_init_cut_off, one, zip_of({"__main__.py": main, **modules}))
