@@ -97,7 +97,7 @@ static long share_kb(pid_t pid)
 }
 
 /* Whether it is in its parent's memory: after vfork(2), until it executes a program. The kernel does not take that for
- * sharing. Who may not ask (kcmp(2)) may not read shares either. */
+ * sharing. Where a container's filter refuses kcmp(2), as Docker's does, nobody can tell: then it counts twice. */
 static bool is_in_memory_of(pid_t pid, pid_t parent)
 {
 	return parent != 0 && syscall(SYS_kcmp, pid, parent, KCMP_VM, 0, 0) == 0;
