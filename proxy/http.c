@@ -1030,7 +1030,9 @@ int http_start(struct http_server **ret_server, struct loop *loop, const struct 
 	server->other_port_pause = (struct timer) { .on_due = on_other_port_pause_over, .context = server };
 	server->seldom = config->seldom;
 	server->turn = (struct timer) { .on_due = on_turn, .context = server };
-	server->idle_s = config->client_timeout_ms > 0 ? (config->client_timeout_ms + 999) / 1000 : LIMIT_TIMEOUT_S_MAX;
+	/* A second more than ours: MHD's closes without an answer. */
+	server->idle_s =
+		config->client_timeout_ms > 0 ? (config->client_timeout_ms + 999) / 1000 + 1 : LIMIT_TIMEOUT_S_MAX;
 	server->max_connections = config->max_connections > 0 ? config->max_connections : connection_limit();
 	r = open_listener(config->host, config->port, config->port_option, &listen_fd, err);
 	if (r < 0)
